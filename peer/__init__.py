@@ -1,0 +1,1 @@
+"""One computer in a session."""

@@ -1,0 +1,1 @@
+"""What differs: items, content groups, statuses."""

@@ -1,0 +1,1 @@
+"""The local file systems, reached only through confined roots."""

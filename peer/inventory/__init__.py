@@ -1,0 +1,1 @@
+"""What there is: entries, what is included, what is hashed."""

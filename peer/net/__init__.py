@@ -1,0 +1,1 @@
+"""Links to the other members and to the rendezvous node."""

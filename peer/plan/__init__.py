@@ -1,0 +1,1 @@
+"""What shall happen: rules, actions, steps and their cost."""

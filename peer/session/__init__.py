@@ -1,0 +1,1 @@
+"""Who is in the session, in which phase, with which rights."""

@@ -1,0 +1,1 @@
+"""Keys, seals and the password proof; no I/O."""

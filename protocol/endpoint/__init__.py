@@ -1,0 +1,1 @@
+"""The one I/O shell both programs share: UDP sockets and the QUIC connections on them."""

@@ -1,0 +1,1 @@
+"""aioquic, bounded and bound: the QUIC connection without I/O."""

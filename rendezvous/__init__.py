@@ -1,0 +1,1 @@
+"""The rendezvous node: brokers session IDs and addresses, and nothing else."""

@@ -1,0 +1,1 @@
+"""Where the node keeps its sessions."""
