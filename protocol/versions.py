@@ -1,0 +1,15 @@
+"""Which versions this build speaks: one decision, one place."""
+
+from typing import Final
+
+VERSION: Final = 1
+"""Version of the join, link and session protocol; inside J1, so inside every transcript."""
+
+SUITE: Final = 1
+"""RSA-3072-OAEP-SHA256, CPACE-X25519-SHA512, AES-256-GCM; 2 is reserved (with ML-KEM)."""
+
+PEER_ALPN: Final = "quintet/1"
+"""ALPN between members (T26: exactly one)."""
+
+RENDEZVOUS_ALPN: Final = "quintet-rv/1"
+"""ALPN between a peer and the rendezvous node."""
