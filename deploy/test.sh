@@ -1,0 +1,44 @@
+#!/bin/sh
+# Runs every check of the project: style, types, import contracts, advisories, tests.
+# Arguments go to pytest. With CI=true a missing tool is a failure, not a skip.
+set -eu
+cd "$(dirname "$0")/.."
+. deploy/prepare.sh
+
+# What tests start besides Python, as program:package.
+missing=
+for pair in git:git rsync:rsync ip:iproute2 nft:nftables ps:procps; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+done
+if [ -n "$missing" ]; then
+    # shellcheck disable=SC2086  # a list of words
+    apt_install $missing || say "going on without$missing; the tests that need them say so"
+fi
+
+prepare deploy/requirements-dev.lock quintet-development
+
+failed=
+# check NAME COMMAND... : runs one check, shows its output only if it fails.
+check() {
+    name=$1
+    shift
+    if output=$("$@" 2>&1); then
+        say "$name: passed"
+    else
+        printf '%s\n' "$output"
+        say "$name: FAILED"
+        failed="$failed $name"
+    fi
+}
+
+check style .venv/bin/ruff check .
+check format .venv/bin/ruff format --check .
+check types .venv/bin/mypy
+check imports .venv/bin/lint-imports
+.venv/bin/python deploy/audit.py || failed="$failed advisories"
+
+status=0
+QUINTET_FAILED_CHECKS=$failed .venv/bin/python -m pytest "$@" || status=$?
+# The tests' closing line stays the last one; the checks that failed stand above it.
+if [ -n "$failed" ] && [ "$status" = 0 ]; then status=1; fi
+exit "$status"
