@@ -27,8 +27,11 @@ find_python() {
     for python in ${QUINTET_PYTHON:-python3.11 python3.12 python3.13 python3.14 python3 python}; do
         if new_enough "$python"; then return; fi
     done
+    if [ -n "${QUINTET_PYTHON:-}" ]; then
+        give_up "QUINTET_PYTHON=$QUINTET_PYTHON is no Python of 3.11 or newer"
+    fi
     found=$(python3 --version 2>/dev/null || echo 'no Python at all')
-    give_up "needs Python 3.11 or newer and found ${found}; install one or name it in QUINTET_PYTHON"
+    give_up "needs Python 3.11 or newer and found $found; install one or name it in QUINTET_PYTHON"
 }
 
 # Some systems ship Python without the part that makes environments.
@@ -73,11 +76,11 @@ prepare() {
 
     rm -f .venv/quintet-runtime .venv/quintet-development
     say "installing what $lock lists, every file checked against its digest"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+    .venv/bin/python -m pip -qq install --disable-pip-version-check --no-input \
         --require-hashes --requirement "$lock" ||
         give_up "the packages could not be installed; pip says why above"
     say "installing quintet itself"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+    .venv/bin/python -m pip -qq install --disable-pip-version-check --no-input \
         --no-deps --no-build-isolation --no-index --editable . ||
         give_up "quintet could not be installed; pip says why above"
     printf '%s\n' "$key" >".venv/$1"
