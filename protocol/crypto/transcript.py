@@ -60,3 +60,34 @@ def extract(salt: bytes, material: bytes) -> bytes:
 def expand(prk: bytes, label: bytes, length: int = 32) -> bytes:
     """Return *length* bytes of HKDF-Expand of *prk* for *label*."""
     return HKDFExpand(hashes.SHA256(), length, lv(PROTOCOL_LABEL, label)).derive(prk)
+
+
+def number(value: int, size: int) -> bytes:
+    """Return *value* as *size* big-endian bytes; every number in ``lv`` is written so."""
+    return value.to_bytes(size, "big")
+
+
+def unnumber(data: bytes, size: int) -> int:
+    """Return the number that *size* bytes stand for.
+
+    Raises:
+        MalformedMessage: If *data* is not exactly *size* bytes.
+    """
+    if len(data) != size:
+        raise MalformedMessage("number of a wrong size")
+    return int.from_bytes(data, "big")
+
+
+def text(data: bytes, max_characters: int) -> str:
+    """Return *data* as text of at most *max_characters* characters.
+
+    Raises:
+        MalformedMessage: If it is no UTF-8, is longer, or holds control characters.
+    """
+    try:
+        decoded = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedMessage("no UTF-8") from None
+    if len(decoded) > max_characters or not decoded.isprintable():
+        raise MalformedMessage("unusable text")
+    return decoded
