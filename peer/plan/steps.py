@@ -10,15 +10,23 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from protocol import limits
 from protocol.ids import Digest, MemberIndex
 from protocol.messages.base import Value
-from protocol.messages.inventory import Entry, RelPath, SourcePosition
+from protocol.messages.inventory import MAX_TIME_NS, Entry, RelPath, SourcePosition
+
+TimeNs = Annotated[int, Meta(ge=-MAX_TIME_NS, le=MAX_TIME_NS)]
+"""A modification time, nanoseconds since 1970, negative before."""
+
+Mode = Annotated[int, Meta(ge=0, le=0o7777)]
+"""Permission bits."""
 
 
 class Step(Value):
     """One act on one member.
 
-    ``expected`` is the entry the member held there when it was inventoried, None for nothing.
+    ``expected`` is what the member holds there when the step's turn comes: the entry of its
+    inventory, None for nothing, also where an earlier step of the plan has cleared the place.
     """
 
     member: MemberIndex
@@ -35,7 +43,7 @@ class Step(Value):
 class CreateDirectory(Step, tag="mkdir"):
     """A directory is made; its parents are steps of their own."""
 
-    mode: Annotated[int, Meta(ge=0, le=0o7777)]
+    mode: Mode
 
 
 class CopyFile(Step, tag="copy"):
@@ -47,27 +55,33 @@ class CopyFile(Step, tag="copy"):
     """What the first holder's entry was at the inventory: size, date, mode."""
     digest: Digest | None
     """BLAKE3-256 of the content where it was hashed; otherwise the holder states it on sending."""
-    mtime_ns: int
+    mtime_ns: TimeNs
     """The modification time the file gets."""
+    mode: Mode | None = None
+    """Permission bits the file gets. None: a new file never gets wider ones than ``origin``
+    has, a replaced one keeps its own."""
+    reuse: tuple[SourcePosition, RelPath] | None = None
+    """Where the member itself holds this content until its copies are done: while it still
+    does, nothing travels."""
 
 
 class CopyLink(Step, tag="link"):
     """A symbolic link is made as data; its target is never followed."""
 
-    target: bytes
-    mtime_ns: int
+    target: Annotated[bytes, Meta(max_length=limits.MAX_PATH)]
+    mtime_ns: TimeNs
 
 
 class SetDate(Step, tag="date"):
     """The modification time alone is set; the content stays."""
 
-    mtime_ns: int
+    mtime_ns: TimeNs
 
 
 class SetMode(Step, tag="mode"):
     """The permission bits alone are set."""
 
-    mode: Annotated[int, Meta(ge=0, le=0o7777)]
+    mode: Mode
 
 
 class Delete(Step, tag="delete"):
