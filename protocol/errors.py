@@ -9,7 +9,10 @@
             * SealBroken           a record, seal or signature does not verify
     * JoinFailed                   a join ended with one of the outcomes E01 to E21
     * LinkClosed                   the connection ended; says who closed it and why
+    * StreamReset                  one stream of a connection was abandoned
+    * UnsafeLibrary                the QUIC library is not the one the guards were written for
     * SecretUnusable               a Session ID, password or invitation is malformed
+    * CryptoUnusable               a library lacks or miscomputes what the protocol needs
     * NodeRefused                  the rendezvous node declined a request
 
 A new error is added here (or in ``peer/errors.py`` when it never crosses the wire) and
@@ -206,6 +209,23 @@ class SecretUnusable(QuintetError):
 
     def __str__(self) -> str:
         return f"malformed {self.what}"
+
+
+class CryptoUnusable(QuintetError):
+    """A library on this machine lacks or miscomputes what the protocol needs: refuse to start.
+
+    Args:
+        finding: Which check failed.
+    """
+
+    code = "crypto.unusable"
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(finding)
+        self.finding = finding
+
+    def __str__(self) -> str:
+        return f"unusable cryptographic library: {self.finding}"
 
 
 class NodeRefusal(enum.StrEnum):
