@@ -1,314 +1,363 @@
-"""Every error of a peer that never crosses the wire as itself, in one tree.
+"""Every error of a peer that never crosses the wire, in the tree that begins in the protocol.
 
-* QuintetError
-    * FileError                something in a data source could not be read or written
-        * ChangedSince         it is not what the step expected
-        * NotEmpty             a directory still holds something
-        * Outside              the path leaves its data source, or is kept for Quintet
-        * Missing              nothing stands there, or a parent does not exist
-        * Exists               something stands there already
-        * NotADirectory        a parent is no directory (a link is none either)
-        * SpecialFile          neither a file, nor a directory, nor a link
-        * NoSpace              the disk or the quota is full
-        * ReadOnly             the file system takes no writes
-        * Denied               the permissions forbid it
-        * OtherDevice          the place lies on another file system than its source's root
-        * NameRefused          the file system cannot hold this name
-        * TooLarge             the file system cannot hold a file of this size
-        * DiskFailed           anything else the system answered
-    * SourceRefused            a path cannot be a data source
-        * SourceMissing, SourceNotReadable, SourceSpecial, SourceInsideAnother,
-          SourceAroundAnother, SourceAlreadyGiven, SourceSystemLocation, SourceOwnState
-    * StateError               the peer's own state folder
-        * StateExposed         others may read what is secret
-        * StateLocked          another peer uses it
-        * StateUnusable        it cannot be read or written
-
-A new error is added here (or in ``protocol/errors.py`` when it crosses the wire) and nowhere
-else. ``code`` is stable: the API, the exit status and both languages go by it.
+Errors that do cross it are in ``protocol/errors.py``. ``code`` is the key of the text in both
+languages (``error.<code>`` in ``peer/locales``) and ``exit_status`` what a command returns.
 """
 
-import errno
 from collections.abc import Mapping
-from typing import Final
 
 from protocol.errors import ExitStatus, QuintetError
 
+# --- settings of this computer ----------------------------------------------------
 
-class FileError(QuintetError):
-    """Something in a data source could not be read or written; one step fails, others go on.
+
+class SettingUnknown(QuintetError):
+    """There is no setting of this name.
 
     Args:
-        number: The system's error number, 0 where this side decided.
+        name: What was asked for.
+        suggestion: The closest name there is; empty if none is close.
     """
 
-    code = "fs.failed"
-    exit_status = ExitStatus.SOME_FAILED
+    code = "setting.unknown"
+    exit_status = ExitStatus.USAGE
 
-    def __init__(self, number: int = 0) -> None:
-        super().__init__(number)
-        self.number = number
+    def __init__(self, name: str, suggestion: str = "") -> None:
+        super().__init__(name, suggestion)
+        self.name = name
+        self.suggestion = suggestion
 
     @property
     def params(self) -> dict[str, object]:
-        return {"errno": errno.errorcode.get(self.number, "")}
+        return {"name": self.name, "suggestion": self.suggestion}
 
     def __str__(self) -> str:
-        reason = errno.errorcode.get(self.number)
-        return f"{self.code} ({reason})" if reason else self.code
+        return f"no setting {self.name!r}"
 
 
-class ChangedSince(FileError):
-    """What stands there is not what was inventoried; nothing was touched.
+class SettingInvalid(QuintetError):
+    """A setting's value is out of its bounds; the value is not repeated.
 
     Args:
-        found: What stands there now: ``nothing``, ``file``, ``directory``, ``link``, ``special``.
+        name: The setting.
+        expected: Its bounds, in signs that need no translation.
     """
 
-    code = "fs.changed_since"
+    code = "setting.invalid"
+    exit_status = ExitStatus.USAGE
 
-    def __init__(self, found: str) -> None:
-        super().__init__()
-        self.args = (found,)
-        self.found = found
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(name, expected)
+        self.name = name
+        self.expected = expected
 
     @property
     def params(self) -> dict[str, object]:
-        return {"found": self.found}
+        return {"name": self.name, "expected": self.expected}
 
     def __str__(self) -> str:
-        return f"changed since the inventory: {self.found} stands there"
+        return f"{self.name} takes {self.expected}"
 
 
-class NotEmpty(FileError):
-    """A directory still holds something and stays.
+class SettingsUnreadable(QuintetError):
+    """A file of settings cannot be read, or is no TOML."""
 
-    Args:
-        count: How many entries it holds; at least so many where it is ``NotEmpty.MOST``.
-    """
+    code = "setting.unreadable"
+    exit_status = ExitStatus.USAGE
 
-    code = "fs.not_empty"
-    MOST: Final = 1000
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.args = (count,)
-        self.count = count
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
 
     @property
     def params(self) -> dict[str, object]:
-        return {"count": self.count}
+        return {"path": self.path}
 
     def __str__(self) -> str:
-        return f"the directory still holds {self.count} entries"
+        return "settings unreadable"
 
 
-class Outside(FileError):
-    """A path leaves its data source, or belongs to what Quintet keeps there for itself."""
+# --- the running peer ---------------------------------------------------------------
 
-    code = "fs.outside"
+
+class PeerNotRunning(QuintetError):
+    """No peer runs for this state folder."""
+
+    code = "peer.not_running"
+    exit_status = ExitStatus.UNREACHABLE
+
+
+class PeerAlreadyRunning(QuintetError):
+    """Another peer holds this state folder."""
+
+    code = "peer.already_running"
     exit_status = ExitStatus.REFUSED
 
 
-class Missing(FileError):
-    """Nothing stands there, or a parent does not exist."""
+class PeerDidNotStart(QuintetError):
+    """A peer started in the background ended, or said nothing in time.
 
-    code = "fs.missing"
+    Args:
+        log: Path of its log, for the person at this computer.
+    """
 
+    code = "peer.did_not_start"
 
-class Exists(FileError):
-    """Something stands there already."""
+    def __init__(self, log: str) -> None:
+        super().__init__(log)
+        self.log = log
 
-    code = "fs.exists"
+    @property
+    def params(self) -> dict[str, object]:
+        return {"log": self.log}
 
-
-class NotADirectory(FileError):
-    """A parent is no directory; a link is none either, wherever it points."""
-
-    code = "fs.not_directory"
-
-
-class SpecialFile(FileError):
-    """Neither a file, nor a directory, nor a link: never opened."""
-
-    code = "fs.special"
+    def __str__(self) -> str:
+        return "the peer did not start"
 
 
-class NoSpace(FileError):
-    """The disk or the quota is full."""
+class RequestMalformed(QuintetError):
+    """A request to the local API does not have the declared form.
 
-    code = "fs.no_space"
+    Args:
+        where: The decoder's words: which field, which bound.
+    """
 
+    code = "request.malformed"
+    exit_status = ExitStatus.USAGE
 
-class ReadOnly(FileError):
-    """The file system takes no writes."""
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
 
-    code = "fs.read_only"
+    @property
+    def params(self) -> dict[str, object]:
+        return {"where": self.where}
 
-
-class Denied(FileError):
-    """The permissions forbid it."""
-
-    code = "fs.denied"
-
-
-class OtherDevice(FileError):
-    """The place lies on another file system than its source's root: no rename reaches it."""
-
-    code = "fs.other_device"
+    def __str__(self) -> str:
+        return self.where
 
 
-class NameRefused(FileError):
-    """The file system cannot hold this name."""
+class RequestUnknown(QuintetError):
+    """The local API has no such route."""
 
-    code = "fs.name_refused"
-
-
-class TooLarge(FileError):
-    """The file system cannot hold a file of this size."""
-
-    code = "fs.too_large"
+    code = "request.unknown"
+    exit_status = ExitStatus.USAGE
 
 
-class DiskFailed(FileError):
-    """The system answered with anything else, such as an input or output error."""
+class PeerRefused(QuintetError):
+    """What the running peer answered, as the command line hands it on.
 
-    code = "fs.io_error"
+    Args:
+        code: Its error code, the key of the text.
+        params: Values of the text.
+        exit_status: What the command returns.
+    """
 
+    def __init__(self, code: str, params: Mapping[str, object], exit_status: ExitStatus) -> None:
+        super().__init__(code)
+        self.code = code
+        self._params = dict(params)
+        self.exit_status = exit_status
 
-FILE_ERRORS: Final[Mapping[int, type[FileError]]] = {
-    errno.ENOENT: Missing,
-    errno.ESTALE: Missing,
-    errno.EEXIST: Exists,
-    # A path may not pass through a link: O_NOFOLLOW answers ELOOP, with O_DIRECTORY ENOTDIR.
-    errno.ENOTDIR: NotADirectory,
-    errno.ELOOP: NotADirectory,
-    errno.ENXIO: SpecialFile,
-    errno.ENODEV: SpecialFile,
-    errno.ENOSPC: NoSpace,
-    errno.EDQUOT: NoSpace,
-    errno.EROFS: ReadOnly,
-    errno.EACCES: Denied,
-    errno.EPERM: Denied,
-    errno.EXDEV: OtherDevice,
-    errno.ENAMETOOLONG: NameRefused,
-    errno.EILSEQ: NameRefused,
-    errno.EINVAL: NameRefused,
-    errno.EFBIG: TooLarge,
-}
-"""Which error each of the system's numbers is; the one place."""
-
-
-def file_error(error: OSError) -> FileError:
-    """Return *error* as one of this tree; without the path it may name."""
-    number = error.errno or 0
-    return FILE_ERRORS.get(number, DiskFailed)(number)
-
-
-class SourceRefused(QuintetError):
-    """A path cannot be a data source of this member."""
-
-    code = "source.refused"
-    exit_status = ExitStatus.REFUSED
+    @property
+    def params(self) -> dict[str, object]:
+        return self._params
 
     def __str__(self) -> str:
         return self.code
 
 
-class SourceMissing(SourceRefused):
-    """Nothing stands at this path; it may be created."""
-
-    code = "source.missing"
+# --- secrets where others can read them (security.md, section 3.9) -------------------
 
 
-class SourceNotReadable(SourceRefused):
-    """The permissions forbid reading it."""
+class SecretInArguments(QuintetError):
+    """A password or an invitation stands among the arguments; it is not repeated."""
 
-    code = "source.not_readable"
-
-
-class SourceSpecial(SourceRefused):
-    """It is neither a file nor a directory."""
-
-    code = "source.special"
+    code = "secret.in_arguments"
+    exit_status = ExitStatus.USAGE
 
 
-class SourceInsideAnother(SourceRefused):
-    """It lies inside a source already given.
+class SecretInEnvironment(QuintetError):
+    """A password or an invitation stands in the environment; it is not repeated."""
 
-    Args:
-        other: Position of that source.
-    """
+    code = "secret.in_environment"
+    exit_status = ExitStatus.USAGE
 
-    code = "source.inside_another"
-
-    def __init__(self, other: int = 0) -> None:
-        super().__init__(other)
-        self.other = other
+    def __init__(self, variable: str) -> None:
+        super().__init__(variable)
+        self.variable = variable
 
     @property
     def params(self) -> dict[str, object]:
-        return {"other": self.other}
-
-
-class SourceAroundAnother(SourceInsideAnother):
-    """A source already given lies inside it."""
-
-    code = "source.around_another"
-
-
-class SourceAlreadyGiven(SourceInsideAnother):
-    """It is a source already given, perhaps under another name."""
-
-    code = "source.already_given"
-
-
-class SourceSystemLocation(SourceRefused):
-    """It belongs to the system (``/proc``, ``/sys``, ``/dev``, ``/run``) or holds such a place."""
-
-    code = "source.system_location"
-
-
-class SourceOwnState(SourceRefused):
-    """It is the state folder of this peer, or lies in it."""
-
-    code = "source.own_state"
-
-
-class StateError(QuintetError):
-    """The peer's own state folder cannot be used.
-
-    Args:
-        what: Which file or folder, by its own name.
-    """
-
-    code = "state.unusable"
-
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-
-    @property
-    def params(self) -> dict[str, object]:
-        return {"what": self.what}
+        return {"variable": self.variable}
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.what}"
+        return f"secret in {self.variable}"
 
 
-class StateExposed(StateError):
-    """Others may read or change what only this user may (security.md, T21)."""
+class SecretFileExposed(QuintetError):
+    """A file that holds a secret is open to others, or is no regular file of this user."""
 
-    code = "state.exposed"
+    code = "secret.file_exposed"
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"path": self.path}
+
+    def __str__(self) -> str:
+        return "secret file open to others"
+
+
+class SecretNeedsTerminal(QuintetError):
+    """A secret is needed and there is no terminal to ask on."""
+
+    code = "secret.needs_terminal"
+    exit_status = ExitStatus.USAGE
+
+
+# --- sessions -------------------------------------------------------------------------
+
+
+class NoSession(QuintetError):
+    """This peer is in no session."""
+
+    code = "session.none"
+    exit_status = ExitStatus.USAGE
+
+
+class AlreadyInSession(QuintetError):
+    """This peer is in a session already; it can be in one at a time."""
+
+    code = "session.already_in"
     exit_status = ExitStatus.REFUSED
 
 
-class StateLocked(StateError):
-    """Another peer uses this state folder."""
+class SessionAlone(QuintetError):
+    """The act needs two members that have a source each."""
 
-    code = "state.locked"
+    code = "session.alone"
     exit_status = ExitStatus.REFUSED
 
 
-class StateUnusable(StateError):
-    """It cannot be read or written, or holds something else than it should."""
+class WrongPhase(QuintetError):
+    """The act is not possible in the session's present phase.
+
+    Args:
+        phase: The present phase.
+    """
+
+    code = "session.wrong_phase"
+    exit_status = ExitStatus.REFUSED
+
+    def __init__(self, phase: str) -> None:
+        super().__init__(phase)
+        self.phase = phase
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"phase": self.phase}
+
+    def __str__(self) -> str:
+        return f"not in phase {self.phase}"
+
+
+class RightMissing(QuintetError):
+    """The act belongs to another member, usually the leader (product.md, section 2.4).
+
+    Args:
+        leader: Letter of the member that may act.
+    """
+
+    code = "right.missing"
+    exit_status = ExitStatus.REFUSED
+
+    def __init__(self, leader: str) -> None:
+        super().__init__(leader)
+        self.leader = leader
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"leader": self.leader}
+
+    def __str__(self) -> str:
+        return f"only {self.leader} may do this"
+
+
+class ConfirmationNeeded(QuintetError):
+    """An act wants a yes, and there is no terminal to ask on."""
+
+    code = "confirmation.needed"
+    exit_status = ExitStatus.USAGE
+
+
+class ConfirmationDeclined(QuintetError):
+    """The person said no; nothing happened."""
+
+    code = "confirmation.declined"
+    exit_status = ExitStatus.REFUSED
+
+
+class WaitTimedOut(QuintetError):
+    """What was waited for did not happen in time."""
+
+    code = "wait.timed_out"
+    exit_status = ExitStatus.TIMED_OUT
+
+
+class InventoryStopped(QuintetError):
+    """The inventory ended without a comparison: cancelled, or a member failed."""
+
+    code = "inventory.stopped"
+
+
+class NameTaken(QuintetError):
+    """A name was given, but the running peer shows another one already."""
+
+    code = "peer.other_name"
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def __str__(self) -> str:
+        return "the running peer has another name"
+
+
+class DemoFailed(QuintetError):
+    """The demonstration did not reach its proof.
+
+    Args:
+        stage: Key of the stage that failed.
+        detail: What went wrong, for the person who watches.
+    """
+
+    code = "demo.failed"
+
+    def __init__(self, stage: str, detail: str = "") -> None:
+        super().__init__(stage, detail)
+        self.stage = stage
+        self.detail = detail
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"stage": self.stage, "detail": self.detail}
+
+    def __str__(self) -> str:
+        return f"demo failed at {self.stage}: {self.detail}"
+
+
+class PlanEmpty(QuintetError):
+    """There is nothing to synchronise: the plan has no step."""
+
+    code = "plan.empty"
+    exit_status = ExitStatus.REFUSED

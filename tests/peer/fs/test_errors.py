@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from peer import errors
+from peer.fs import errors
 from protocol.errors import QuintetError
 
 
@@ -36,12 +36,8 @@ def test_a_system_error_has_one_name(number: int, kind: type[errors.FileError]) 
 
 
 def test_codes_are_unique_in_the_tree() -> None:
-    """A code names one error, but for the last, which has its base class's."""
-    kinds = [
-        kind
-        for root in (errors.FileError, errors.SourceRefused, errors.StateError)
-        for kind in _all_below(root)
-    ]
+    """A code names one error."""
+    kinds = [kind for root in (errors.FileError, errors.SourceRefused) for kind in _all_below(root)]
 
     assert len({kind.code for kind in kinds}) == len(kinds)
 
@@ -49,14 +45,13 @@ def test_codes_are_unique_in_the_tree() -> None:
 def test_errors_say_what_they_hold_as_data() -> None:
     """The sentence and the values of both languages come from attributes."""
     changed, full = errors.ChangedSince("link"), errors.NotEmpty(3)
-    inside, locked = errors.SourceAroundAnother(2), errors.StateLocked("lock")
+    inside = errors.SourceAroundAnother(2)
 
     assert (changed.params, full.params) == ({"found": "link"}, {"count": 3})
-    assert (inside.params, locked.params) == ({"other": 2}, {"what": "lock"})
-    assert [str(error) for error in (changed, full, inside, locked, errors.Outside())] == [
+    assert inside.params == {"other": 2}
+    assert [str(error) for error in (changed, full, inside, errors.Outside())] == [
         "changed since the inventory: link stands there",
         "the directory still holds 3 entries",
         "source.around_another",
-        "state.locked: lock",
         "fs.outside",
     ]
