@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from protocol.errors import MalformedMessage
-from protocol.messages.base import Message
+from protocol.messages.base import Message, Value
 
 RENDEZVOUS_FRAME: Final = 32
 """Frame type of a message to or from the rendezvous node."""
@@ -20,8 +20,8 @@ RENDEZVOUS_FRAME: Final = 32
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode(message: Message) -> bytes:
-    """Return *message* as the body of a frame."""
+def encode(message: Message | Value) -> bytes:
+    """Return *message* as the body of a frame, or a value as the bytes of a field."""
     return _encoder.encode(message)
 
 
