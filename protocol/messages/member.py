@@ -1,0 +1,7 @@
+"""Everything members say to each other on a control channel."""
+
+from protocol.messages.inventory import InventoryMessage
+from protocol.messages.session import SessionMessage
+from protocol.messages.transfer import TransferMessage
+
+MemberMessage = SessionMessage | InventoryMessage | TransferMessage
