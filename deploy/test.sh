@@ -34,7 +34,7 @@ check() {
 check style .venv/bin/ruff check .
 check format .venv/bin/ruff format --check .
 check types .venv/bin/mypy
-check imports .venv/bin/lint-imports
+check imports .venv/bin/lint-imports --no-logo
 .venv/bin/python deploy/audit.py || failed="$failed advisories"
 
 status=0
