@@ -173,23 +173,70 @@ class LinkClosed(QuintetError):
     """A connection ended.
 
     Args:
-        close_code: The QUIC application or transport error code.
+        error_code: The QUIC application or transport error code.
         reason: The other side's reason, for the log only.
         by_us: Whether this side closed it.
+        transport: Whether ``error_code`` is QUIC's own (RFC 9000, section 20.1)
+            and no ``CloseCode``.
     """
 
     code = "link.closed"
     exit_status = ExitStatus.UNREACHABLE
 
-    def __init__(self, error_code: int = 0, reason: str = "", *, by_us: bool = False) -> None:
+    def __init__(
+        self,
+        error_code: int = 0,
+        reason: str = "",
+        *,
+        by_us: bool = False,
+        transport: bool = False,
+    ) -> None:
         super().__init__(error_code, reason, by_us)
         self.error_code = error_code
         self.reason = reason
         self.by_us = by_us
+        self.transport = transport
 
     def __str__(self) -> str:
         side = "this side" if self.by_us else "the other side"
         return f"connection closed by {side} ({self.error_code} {self.reason})"
+
+
+class StreamReset(QuintetError):
+    """One stream was abandoned; the connection lives on.
+
+    Args:
+        error_code: The application error code of the reset.
+        by_us: Whether this side abandoned it.
+    """
+
+    code = "link.stream_reset"
+
+    def __init__(self, error_code: int, *, by_us: bool = False) -> None:
+        super().__init__(error_code, by_us)
+        self.error_code = error_code
+        self.by_us = by_us
+
+    def __str__(self) -> str:
+        side = "this side" if self.by_us else "the other side"
+        return f"stream abandoned by {side} ({self.error_code})"
+
+
+class UnsafeLibrary(QuintetError):
+    """The QUIC library is not the one our guards were written for: refuse to start.
+
+    Args:
+        finding: Which check failed.
+    """
+
+    code = "library.unsafe"
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(finding)
+        self.finding = finding
+
+    def __str__(self) -> str:
+        return f"unsafe QUIC library: {self.finding}"
 
 
 class SecretUnusable(QuintetError):

@@ -83,6 +83,27 @@ MAX_UNAUTHENTICATED_PER_SOURCE: Final = 4
 PRE_AUTH_IDLE: Final = 15.0
 """Seconds an unauthenticated connection may stay idle."""
 
+MAX_BIDI_STREAMS: Final = 32
+"""Bidirectional streams the authenticated peer may have open; every packet walks all streams."""
+
+MAX_UNI_STREAMS: Final = 32
+"""Unidirectional streams the authenticated peer may have open."""
+
+MAX_CRYPTO_BUFFER: Final = 16 * KIB
+"""Bytes of handshake data held out of order; RFC 9000, section 7.5 asks for 4096 at least."""
+
+MAX_STREAM_GAPS: Final = 1024
+"""Separate ranges one stream may hold out of order: a lossy full window makes some 900."""
+
+MIN_DATAGRAM: Final = 1200
+"""Bytes of UDP payload every path carries (RFC 9000, section 14)."""
+
+MAX_DATAGRAM: Final = 16383
+"""Bytes of UDP payload above which the library's two-byte stream frame length breaks."""
+
+LINK_IDLE: Final = 30.0
+"""Seconds without a packet after which a connection is given up."""
+
 MAX_JOINS: Final = 4
 """Joins one sponsor handles at a time (security.md, section 4.2)."""
 
