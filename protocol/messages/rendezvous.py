@@ -135,8 +135,6 @@ class Register(Message, tag="rv.register"):
     request_id: RequestId
     session_id: SessionName
     token: Token
-    epoch: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
-    """The session's epoch the token belongs to."""
     lease: Lease = b""
     """What the node last returned, so that it may forget and be told again."""
     create: bool = False
@@ -156,7 +154,10 @@ class Registered(Message, tag="rv.registered"):
 
 
 class Rotate(Message, tag="rv.rotate"):
-    """Member to node: from now on another token counts, so that who left is locked out."""
+    """Member to node: from now on another token counts, so that who left is locked out.
+
+    The others' connections count as lost until they register with the new token.
+    """
 
     request_id: RequestId
     session_id: SessionName
@@ -164,6 +165,7 @@ class Rotate(Message, tag="rv.rotate"):
     """The token in force."""
     new_token_hash: TokenHash
     new_epoch: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """The session's epoch the new token belongs to; it only grows."""
 
 
 class Unregister(Message, tag="rv.unregister"):

@@ -7,7 +7,7 @@ from protocol.codec import members_of
 from protocol.messages.rendezvous import Address, NodeMessage, PeerMessage
 
 ALLOWED_FIELDS = {
-    "access", "address", "addresses", "block", "create", "delay", "epoch", "expires_in",
+    "access", "address", "addresses", "block", "create", "delay", "expires_in",
     "filtering", "generation", "host", "introduction_id", "kind", "lease", "listening",
     "mapping", "members", "nat", "new_epoch", "new_token_hash", "node_key", "nonce",
     "observed", "offer", "port", "probe_key", "proof", "reason", "refresh_in", "request_id",
