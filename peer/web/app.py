@@ -1,0 +1,160 @@
+"""The local API and the page on loopback, and the file that tells commands where they are."""
+
+import importlib.resources
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from peer.web import guard
+from peer.web.api import ROUTES, Api, PeerLike, errors_as_json, handler_of
+from peer.web.guard import Guard
+
+API_FILE: Final = "api.json"
+"""In the state folder, 0600: where the running peer listens, and its token."""
+
+LOOPBACK: Final = "127.0.0.1"
+
+STATIC: Final = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+"""Every file of the page by its path; a name from a request never reaches the disk."""
+
+BACKLOG: Final = 64
+"""Connections that wait to be accepted: the page and some commands."""
+
+
+class ApiFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What commands of this user need to reach the running peer."""
+
+    schema: int = 1
+    port: int
+    token: str
+    pid: int
+
+    def __repr__(self) -> str:
+        return f"ApiFile(port={self.port}, pid={self.pid})"
+
+
+class LocalApi:
+    """Serves one peer on loopback.
+
+    Args:
+        peer: The running peer.
+        home: Its state folder; gets ``API_FILE`` while this serves.
+        stop: Called when a command asks the peer to end.
+        now: The loop's clock.
+        version: Of this program.
+    """
+
+    def __init__(
+        self,
+        peer: PeerLike,
+        home: Path,
+        *,
+        stop: Callable[[], None],
+        now: Callable[[], float],
+        version: str,
+    ) -> None:
+        self._guard = Guard()
+        self._api = Api(peer, self._guard, stop=stop, now=now, version=version)
+        self._file = home / API_FILE
+        # The version banner and the access log stay off: both would tell about requests.
+        self._runner = web.AppRunner(
+            application(self._api, self._guard), access_log=None, handle_signals=False
+        )
+
+    @property
+    def port(self) -> int:
+        return self._api.port
+
+    def new_entry(self) -> str:
+        """Return an address that opens the page once."""
+        code = self._guard.new_launch_code(self._api.now())
+        return f"http://{LOOPBACK}:{self.port}/#{code}"
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on *port*, or any free one for 0, and write the API's file.
+
+        Raises:
+            OSError: If the port is taken.
+        """
+        await self._runner.setup()
+        first = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Without this a peer that restarts could not take its own fixed port again at once.
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            first.bind((LOOPBACK, port))
+        except OSError:
+            first.close()
+            await self._runner.cleanup()
+            raise
+        self._api.port = first.getsockname()[1]
+        self._guard.admit_port(self.port)
+        await web.SockSite(self._runner, first, backlog=BACKLOG).start()
+        second = _second_loopback(self.port)
+        if second is not None:
+            await web.SockSite(self._runner, second, backlog=BACKLOG).start()
+        write_private(
+            self._file,
+            msgspec.json.encode(ApiFile(port=self.port, token=self._guard.token, pid=os.getpid())),
+        )
+
+    async def close(self) -> None:
+        """Stop listening and remove the API's file."""
+        self._file.unlink(missing_ok=True)
+        await self._runner.cleanup()
+
+
+def application(api: Api, door: Guard) -> web.Application:
+    """Return the application: the guard outermost, then errors, then the table of routes."""
+    app = web.Application(
+        middlewares=[door.middleware(), errors_as_json], client_max_size=guard.MAX_BODY
+    )
+    app.on_response_prepare.append(guard.harden)
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, handler_of(route, api))
+    for path in STATIC:
+        app.router.add_get(path, static_file)
+    return app
+
+
+async def static_file(request: web.Request) -> web.StreamResponse:
+    """Answer with one of the files of the page."""
+    name, kind = STATIC[request.path]
+    body = importlib.resources.files("peer.web").joinpath("static", name).read_bytes()
+    return web.Response(body=body, content_type=kind, charset="utf-8")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace *path* by *content* in one step; nobody else can read it at any instant."""
+    staged = path.with_name(f".{path.name}.new")
+    staged.unlink(missing_ok=True)
+    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+    staged.replace(path)
+
+
+def _second_loopback(port: int) -> socket.socket | None:
+    """Return a socket bound to the same port of ``::1``, or nothing where that is impossible."""
+    if not socket.has_ipv6:
+        return None
+    try:
+        second = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    try:
+        second.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        second.bind(("::1", port))
+    except OSError:
+        second.close()
+        return None
+    return second
