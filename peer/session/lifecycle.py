@@ -8,17 +8,31 @@ each member sees for itself. Which act is legal when, and for whom, is the table
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from peer.errors import PlanEmpty, SessionAlone, WrongPhase
 from peer.session import phases, rights
+from peer.session.members import ENDED, RUNNING, MemberRecord
+from peer.session.orders import Orders
 from peer.session.phases import Move, Phase
+from peer.session.reports import (
+    Changed,
+    DecisionsReplaced,
+    InventoryDropped,
+    InventoryWanted,
+    LifecycleEvent,
+    PhaseChanged,
+    SyncBegun,
+    SyncOrdered,
+    SyncStopped,
+)
 from peer.session.rights import Act
 from peer.session.session_settings import SessionSettings
+from peer.session.start import Start, statement
 from protocol import codec
 from protocol.crypto.identity import START, NodeIdentity, verify
-from protocol.crypto.transcript import lv
 from protocol.errors import RemoteProtocolError, SealBroken
 from protocol.ids import letter_of
 from protocol.limits import MAX_CONTROL_PLAINTEXT
@@ -33,114 +47,6 @@ DECISION_PART: Final = MAX_CONTROL_PLAINTEXT // 4
 
 MAX_EARLY: Final = 4200
 """Messages of the leader kept while this member still waits for the last hash."""
-
-RUNNING: Final = frozenset(
-    {
-        wire.Activity.IDENTIFYING,
-        wire.Activity.WAITING_IDENTIFICATION,
-        wire.Activity.ANALYSING,
-        wire.Activity.SYNCHRONISING,
-    }
-)
-"""Activities that a restart must not cut off."""
-
-ENDED: Final = frozenset(
-    {wire.Activity.SYNC_DONE, wire.Activity.SYNC_ERRORS, wire.Activity.SYNC_FAILED}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseChanged:
-    """The session stands in another phase now."""
-
-    phase: Phase
-
-
-@dataclass(frozen=True, slots=True)
-class InventoryWanted:
-    """This member's inventory shall begin."""
-
-    run: int
-
-
-@dataclass(frozen=True, slots=True)
-class InventoryDropped:
-    """The inventory under way is void; stop it."""
-
-    run: int
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionsReplaced:
-    """The rules and targeted actions are these now."""
-
-    revision: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SyncOrdered:
-    """The leader orders a synchronisation; recompute the plan, then accept or refuse."""
-
-    sync: bytes
-    revision: int
-    reference_time_ns: int
-    steps: int
-    steps_digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SyncBegun:
-    """Everyone accepted; carry out the plan."""
-
-    sync: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SyncStopped:
-    """The synchronisation was refused or aborted; stop cleanly."""
-
-    sync: bytes
-    code: str
-    by: int
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Something that people see has changed: settings, sources, activities."""
-
-
-Event = (
-    PhaseChanged
-    | InventoryWanted
-    | InventoryDropped
-    | DecisionsReplaced
-    | SyncOrdered
-    | SyncBegun
-    | SyncStopped
-    | Changed
-)
-
-
-@dataclass(slots=True)
-class MemberRecord:
-    """What one member says of itself."""
-
-    sources: list[wire.SourceInfo] = field(default_factory=list)
-    revision: int = 0
-    activity: wire.Activity = wire.Activity.WAITING_INVENTORY
-    progress: wire.Progress = field(default_factory=wire.Progress)
-
-
-@dataclass(slots=True)
-class _Start:
-    """A synchronisation ordered or under way."""
-
-    sync: bytes
-    steps_digest: bytes
-    participants: frozenset[int]
-    accepted: set[int]
-    begun: bool = False
 
 
 class Lifecycle:
@@ -160,17 +66,16 @@ class Lifecycle:
         self.run = 0
         self.decisions: tuple[int, bytes] = (0, b"")
         self.members: dict[int, MemberRecord] = {me: MemberRecord()}
-        self.start: _Start | None = None
+        self.start: Start | None = None
         self._identity = identity
         self._node_keys: Mapping[int, bytes] = {}
         self._present: frozenset[int] = frozenset({me})
-        self._sequence = 0
-        self._last_sequence: dict[int, int] = {}
+        self._orders = Orders()
         self._compared_at: float | None = None
         self._early: list[tuple[int, Message]] = []
         self._parts: list[bytes] = []
         self._outbox: list[tuple[int | None, Message]] = []
-        self._events: deque[Event] = deque()
+        self._events: deque[LifecycleEvent] = deque()
 
     # --- what the membership tells ------------------------------------------------
 
@@ -287,19 +192,12 @@ class Lifecycle:
             steps_digest=steps_digest,
             signature=bytes(64),
         )
-        signature = self._identity.sign(START, self._start_statement(unsigned))
         self._broadcast(
-            wire.SynchronisationOrdered(
-                order=unsigned.order,
-                sync=sync,
-                revision=unsigned.revision,
-                reference_time_ns=reference_time_ns,
-                steps=steps,
-                steps_digest=steps_digest,
-                signature=signature,
+            msgspec.structs.replace(
+                unsigned, signature=self._identity.sign(START, self._statement(unsigned))
             )
         )
-        self.start = _Start(sync, steps_digest, self._present, {self.me})
+        self.start = Start(sync, steps_digest, self._present, {self.me})
         self._begin_if_all_accepted()
 
     def accept_sync(self, sync: bytes, steps_digest: bytes) -> None:
@@ -412,7 +310,7 @@ class Lifecycle:
         outbox, self._outbox = self._outbox, []
         return outbox
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> LifecycleEvent | None:
         return self._events.popleft() if self._events else None
 
     # --- effects --------------------------------------------------------------------------
@@ -466,9 +364,14 @@ class Lifecycle:
 
     def _take_start(self, sender: int, message: wire.SynchronisationOrdered) -> None:
         self._check(Act.START_SYNC, actor=sender)
-        verify(self._node_keys[sender], message.signature, START, self._start_statement(message))
+        verify(
+            self._node_keys[sender],
+            message.signature,
+            START,
+            statement(message, self.settings, self.decisions[1]),
+        )
         self._take_order(sender, message.order)
-        self.start = _Start(message.sync, message.steps_digest, self._present, {sender})
+        self.start = Start(message.sync, message.steps_digest, self._present, {sender})
         self._events.append(
             SyncOrdered(
                 sync=message.sync,
@@ -507,7 +410,7 @@ class Lifecycle:
             self._check(Act.ABORT_SYNC, actor=sender)
         self._events.append(SyncStopped(message.sync, message.code, sender))
 
-    def _my_start(self, sync: bytes) -> _Start | None:
+    def _my_start(self, sync: bytes) -> Start | None:
         """Return the start this member leads, if *sync* names it."""
         if self.me != self.leader or self.start is None or self.start.sync != sync:
             return None
@@ -516,7 +419,7 @@ class Lifecycle:
     def _begin_if_all_accepted(self) -> None:
         start = self.start
         assert start is not None, "called with a start ordered"
-        if start.begun or not (start.participants & self._present) <= start.accepted:
+        if start.begun or not start.is_agreed(self._present):
             return
         self._broadcast(wire.SynchronisationBegun(order=self._order(), sync=start.sync))
         self._begin_sync()
@@ -587,35 +490,17 @@ class Lifecycle:
             leader_letter=letter_of(self.leader, list(self.members)),
         )
 
+    def _statement(self, message: wire.SynchronisationOrdered) -> bytes:
+        return statement(message, self.settings, self.decisions[1])
+
     def _order(self) -> wire.Order:
-        self._sequence += 1
-        return wire.Order(epoch=self.epoch, leader=self.me, sequence=self._sequence)
+        return self._orders.make(epoch=self.epoch, me=self.me)
 
     def _take_order(self, sender: int, order: wire.Order) -> None:
-        """Refuse a command that names another leader, another time or an old moment."""
-        last = self._last_sequence.get(sender, 0)
-        # An epoch may change while the command is under way.
-        if order.leader != sender or abs(order.epoch - self.epoch) > 1 or order.sequence <= last:
-            raise RemoteProtocolError("a command of the past")
-        self._last_sequence[sender] = order.sequence
+        self._orders.take(sender, order, epoch=self.epoch)
 
     def _settings_message(self) -> wire.SettingsChanged:
         return wire.SettingsChanged(order=self._order(), settings=codec.encode(self.settings))
-
-    def _start_statement(self, message: wire.SynchronisationOrdered) -> bytes:
-        """Return what START signs: the steps' digest and all that led to them."""
-        return lv(
-            message.order.epoch.to_bytes(8, "big"),
-            bytes([message.order.leader]),
-            message.order.sequence.to_bytes(8, "big"),
-            message.sync,
-            message.revision.to_bytes(4, "big"),
-            message.reference_time_ns.to_bytes(16, "big", signed=True),
-            message.steps.to_bytes(8, "big"),
-            message.steps_digest,
-            codec.encode(self.settings),
-            self.decisions[1],
-        )
 
     def _broadcast(self, message: Message) -> None:
         self._outbox.append((None, message))

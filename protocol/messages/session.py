@@ -60,7 +60,6 @@ class CommitOffered(Message, tag="session.commit_offered"):
     """Committer to member: the next epoch, its key wrapped under our link's key."""
 
     commit: Annotated[bytes, Meta(max_length=limits.MAX_JOIN_FRAME)]
-    roster: Annotated[bytes, Meta(max_length=limits.MAX_JOIN_FRAME)]
     wrap: Annotated[bytes, Meta(max_length=256)]
     proposal: ProposalId | None = None
     """The sponsor's proposal this commit answers."""
