@@ -341,11 +341,11 @@ class BoundedQuicConnection(QuicConnection):
                 del self._credits[event.stream_id]
         elif isinstance(event, events.StreamReset):
             credit = self._credits.pop(event.stream_id, None)
-            stream = self._streams.get(event.stream_id)
-            if stream is not None:
-                # What was sent and will never be delivered counts as consumed.
-                taken = 0 if credit is None else credit.consumed
-                self._consumed += stream.receiver.highest_offset - taken
+            # Still there: streams are discarded in send_batch, after this was drained.
+            receiver = self._streams[event.stream_id].receiver
+            # What was sent and will never be delivered counts as consumed.
+            taken = 0 if credit is None else credit.consumed
+            self._consumed += receiver.highest_offset - taken
         elif isinstance(event, events.HandshakeCompleted) and (
             event.session_resumed
             or event.alpn_protocol not in (self._configuration.alpn_protocols or ())

@@ -1,0 +1,42 @@
+"""Datagrams are coupled into trains one system call can carry."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.quic.trains import MAX_TRAIN_BYTES, MAX_TRAIN_DATAGRAMS, couple
+
+
+@given(st.lists(st.sampled_from([1, 600, 1200, 1452, 9000]).map(bytes), max_size=200))
+def test_coupling_loses_and_reorders_nothing(datagrams: list[bytes]) -> None:
+    """And every train obeys what the kernel demands of one."""
+    trains = couple(datagrams)
+
+    assert [data for train in trains for data in train.buffers] == datagrams
+    for train in trains:
+        assert train.count == len(train.buffers) <= MAX_TRAIN_DATAGRAMS
+        assert train.size == sum(map(len, train.buffers)) <= MAX_TRAIN_BYTES
+        assert all(len(data) == train.segment for data in train.buffers[:-1])
+        assert len(train.buffers[-1]) <= train.segment
+
+
+def test_equal_datagrams_share_a_train_and_a_short_one_ends_it() -> None:
+    """Two full, one short, then another full: two trains."""
+    trains = couple([bytes(1200), bytes(1200), bytes(100), bytes(1200)])
+
+    assert [train.count for train in trains] == [3, 1]
+
+
+def test_a_larger_datagram_begins_a_train() -> None:
+    """All but the last must be of the first's size."""
+    trains = couple([bytes(100), bytes(1200)])
+
+    assert [train.segment for train in trains] == [100, 1200]
+
+
+def test_trains_end_at_the_bounds() -> None:
+    """64 datagrams, 64,000 bytes."""
+    small = couple([bytes(100)] * 65)
+    large = couple([bytes(9000)] * 8)
+
+    assert [train.count for train in small] == [64, 1]
+    assert [train.count for train in large] == [7, 1]
