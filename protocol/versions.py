@@ -13,3 +13,9 @@ PEER_ALPN: Final = "quintet/1"
 
 RENDEZVOUS_ALPN: Final = "quintet-rv/1"
 """ALPN between a peer and the rendezvous node."""
+
+RENDEZVOUS_VERSION: Final = 1
+"""Version of the rendezvous messages a peer speaks."""
+
+RENDEZVOUS_VERSIONS: Final = frozenset({RENDEZVOUS_VERSION})
+"""Versions a node serves: this one and, once there is one, the one before."""
