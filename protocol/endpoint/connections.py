@@ -123,12 +123,12 @@ class Connection:
 
     # --- who the peer is ----------------------------------------------------------------
 
-    def authenticated(self) -> None:
-        """Vouch for the peer: full windows, no deadline."""
+    def authenticated(self, *, widen: bool = True) -> None:
+        """Vouch for the peer: no deadline and, if *widen*, full windows."""
         if self._vouch_by is None or self._ended is not None:
             return
         self._vouch_by = None
-        self.quic.authenticated()
+        self.quic.authenticated(widen=widen)
         self._driver.authenticated(self)
         self.transmit_soon()
 

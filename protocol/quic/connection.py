@@ -167,11 +167,17 @@ class BoundedQuicConnection(QuicConnection):
 
     # --- what the owner tells -----------------------------------------------------
 
-    def authenticated(self) -> None:
-        """Raise the windows: from now on the peer is known to be who it should be."""
+    def authenticated(self, *, widen: bool = True) -> None:
+        """Raise the limits: from now on the peer is known to be who it should be.
+
+        Args:
+            widen: Whether to raise the windows, too; a node that serves strangers does not.
+        """
+        self._idle_limit = self._configuration.idle_timeout
+        if not widen:
+            return
         self._connection_window = CONNECTION_WINDOW
         self._stream_window = STREAM_WINDOW
-        self._idle_limit = self._configuration.idle_timeout
         self._max_bidi = MAX_BIDI_STREAMS
         self._max_uni = MAX_UNI_STREAMS
 
