@@ -56,3 +56,9 @@ class FrameReader:
     def buffered(self) -> int:
         """Bytes held of an incomplete frame; never more than ``limit`` plus the header."""
         return len(self._buffer)
+
+    def rest(self) -> bytes:
+        """Return the bytes not yet cut, once: something else than frames follows them."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
