@@ -43,6 +43,9 @@ MAX_DEPTH: Final = 128
 MAX_ENTRIES: Final = 2_000_000
 """Entries of one member's inventory."""
 
+MAX_INVENTORY_BYTES: Final = 2 * GIB
+"""Bytes of one member's inventory: paths as sent, a fixed cost per entry, hashes (T17)."""
+
 MAX_BATCH: Final = 2_000
 """Entries, skips or hashes in one message of a streamed inventory."""
 
