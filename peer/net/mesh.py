@@ -1,6 +1,7 @@
 """One link of the mesh: the control channel and the data streams of an authenticated connection."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -132,7 +133,6 @@ class Link:
 
     def _write(self, data: bytes) -> None:
         if data:
-            try:
+            # `run` sees the end, too, and tells the owner.
+            with contextlib.suppress(QuintetError):
                 self._control.write_nowait(data)
-            except QuintetError:
-                pass  # `run` sees the end, too, and tells the owner

@@ -7,7 +7,7 @@ authentic probe came from.
 
 import asyncio
 import os
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -94,9 +94,8 @@ class Paths:
                 path = Path(to_sockaddr(opened.address))
                 return await self._endpoint.connect(path, alpn=PEER_ALPN, timeout=STEP_TIMEOUT)
             # The peer may have had its answer, and dialled, before we have ours.
-            await asyncio.wait(
-                {attempt.opened, attempt.accepted}, return_when=asyncio.FIRST_COMPLETED
-            )
+            either: set[asyncio.Future[Any]] = {attempt.opened, attempt.accepted}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not attempt.accepted.done():
                 await attempt.opened
             try:
