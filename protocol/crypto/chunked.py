@@ -133,7 +133,9 @@ class ChunkOpener:
     Args:
         input_key: From ``transfer_key``.
         context: From ``transfer_context``.
-        length: Bytes of the whole message, as announced before it.
+        length: Bytes of the whole message, as announced before it; None where its end shows
+            otherwise and ``finish`` takes it. The last chunk is always short, so a message cut
+            off anywhere still does not open.
         chunk_size: Plaintext bytes of every chunk but the last.
 
     Raises:
@@ -141,14 +143,18 @@ class ChunkOpener:
     """
 
     def __init__(
-        self, input_key: Secret, context: bytes, length: int, chunk_size: int = FILE_CHUNK
+        self, input_key: Secret, context: bytes, length: int | None, chunk_size: int = FILE_CHUNK
     ) -> None:
         self._input_key = input_key
         self._context = context
         self._sealed_size = chunk_size + TAG_SIZE
-        full, self._last_size = divmod(length - HEADER_SIZE, self._sealed_size)
-        if length < HEADER_SIZE or self._last_size < TAG_SIZE or full >= MAX_CHUNKS:
-            raise SealBroken
+        self._open_ended = length is None
+        if length is None:
+            full, self._last_size = MAX_CHUNKS - 1, self._sealed_size
+        else:
+            full, self._last_size = divmod(length - HEADER_SIZE, self._sealed_size)
+            if length < HEADER_SIZE or self._last_size < TAG_SIZE or full >= MAX_CHUNKS:
+                raise SealBroken
         self._left = full + 1
         self._broken = False
         self._next = 0
@@ -184,6 +190,21 @@ class ChunkOpener:
             else:
                 # A whole part lies in the caller's buffer: it is opened there.
                 self._take(piece, opened)
+        return opened
+
+    def finish(self) -> list[bytes]:
+        """Take the end of the message and return what it completes: at most one chunk.
+
+        Raises:
+            SealBroken: If the message is not whole.
+        """
+        opened: list[bytes] = []
+        if self._open_ended and self._keys is not None and len(self._held) >= TAG_SIZE:
+            self._left = 1
+            held, self._held = self._held, bytearray()
+            self._take(held, opened)
+        if not self.finished:
+            self._break()
         return opened
 
     def _take(self, part: bytearray | memoryview, opened: list[bytes]) -> None:
