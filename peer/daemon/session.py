@@ -1,0 +1,363 @@
+"""One session of this peer: its cores, its links and its work, connected.
+
+Whatever comes in, a message, a link, an act of the person, goes to one core; then everything
+the cores have to say is handed out before the next thing is looked at. Decides nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+import structlog
+
+from peer.errors import RightMissing, WrongPhase
+from peer.net.mesh import Link
+from peer.session.lifecycle import Lifecycle
+from peer.session.membership import Membership
+from peer.session.reports import (
+    Changed,
+    DecisionsReplaced,
+    Departed,
+    EpochActivated,
+    InventoryDropped,
+    InventoryWanted,
+    JoinAdmitted,
+    JoinDenied,
+    PhaseChanged,
+    SyncBegun,
+    SyncOrdered,
+    SyncStopped,
+)
+from protocol.credentials import Secret
+from protocol.endpoint.streams import Stream
+from protocol.epochs import Commit
+from protocol.errors import CloseCode, JoinFailed, LinkClosed, QuintetError
+from protocol.messages import session as wire
+from protocol.messages.base import Message
+from protocol.messages.inventory import InventoryMessage
+from protocol.messages.transfer import TransferMessage
+
+log = structlog.get_logger()
+
+MEMBERSHIP: Final = (
+    wire.JoinProposed
+    | wire.JoinRefused
+    | wire.CommitOffered
+    | wire.CommitAcknowledged
+    | wire.CommitActivated
+    | wire.CommitAborted
+    | wire.Leaving
+)
+
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+"""Starts a task whose owner is the peer's task group."""
+
+
+class Work(Protocol):
+    """What a session makes its work do: inventory, comparison, synchronisation."""
+
+    def start_inventory(self, run: int) -> None:
+        """Take this member's inventory and collect the others'."""
+
+    def drop(self) -> None:
+        """Stop and forget everything of the present run."""
+
+    def decisions_replaced(self, data: bytes) -> None:
+        """Take the rules and targeted actions, encoded."""
+
+    def sync_ordered(self, order: SyncOrdered) -> None:
+        """Recompute the plan; accept or refuse through the lifecycle."""
+
+    def sync_begun(self, sync: bytes) -> None:
+        """Carry out the plan."""
+
+    def sync_stopped(self, stopped: SyncStopped) -> None:
+        """Stop cleanly."""
+
+    def receive_inventory(self, peer: int, message: InventoryMessage) -> None:
+        """Take a part of another member's inventory."""
+
+    def receive_transfer(self, peer: int, message: TransferMessage) -> None:
+        """Take a message about a transfer."""
+
+    def receive_stream(self, peer: int, stream: Stream) -> None:
+        """Take a stream of file data."""
+
+    def link_up(self, peer: int, link: Link) -> None:
+        """Take notice of a link."""
+
+    def link_down(self, peer: int) -> None:
+        """Take notice of its end."""
+
+
+class Session:
+    """The session this peer is in.
+
+    Args:
+        membership: Who is in it.
+        lifecycle: Where it stands.
+        spawn: Starts a task.
+        changed: Called when something that people see has changed.
+        on_path_offer: Takes an offer another member made us.
+        reach_missing: Called when links may be missing.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        lifecycle: Lifecycle,
+        *,
+        spawn: Spawn,
+        changed: Callable[[], None],
+        on_path_offer: Callable[[wire.PathOffered], None],
+        reach_missing: Callable[[], None],
+    ) -> None:
+        self.membership = membership
+        self.lifecycle = lifecycle
+        self.links: dict[int, Link] = {}
+        self.work: Work | None = None
+        self.notices: list[tuple[str, dict[str, object]]] = []
+        self.ended = asyncio.Event()
+        """Set once this member has left or was removed."""
+        self.on_epoch: Callable[[Commit], None] = lambda _commit: None
+        self._spawn = spawn
+        self._changed = changed
+        self._on_path_offer = on_path_offer
+        self._reach_missing = reach_missing
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._joins: dict[bytes, asyncio.Future[Commit]] = {}
+        self._take_roster(membership.commit)
+        self.drain()
+
+    @property
+    def me(self) -> int:
+        return self.membership.me
+
+    # --- links -----------------------------------------------------------------------
+
+    def add_link(self, link: Link, link_key: Secret) -> None:
+        """Take a link whose handshake is done; it replaces an older one to the same member."""
+        peer = link.peer
+        old = self.links.pop(peer, None)
+        if old is not None:
+            self._link_gone(peer, notify=False)
+            old.close(CloseCode.REPLACED)
+        self.links[peer] = link
+        link.switch(self.membership.epoch)
+        self._spawn(self._run_link(link))
+        self.membership.link_up(peer, link_key, now=self._loop.time())
+        self.lifecycle.link_up(peer)
+        if self.work is not None:
+            self.work.link_up(peer, link)
+        self._changed()
+        self.drain()
+
+    async def _run_link(self, link: Link) -> None:
+        how = await link.run(self._receive, self._receive_stream)
+        log.info("session.link_closed", peer=link.peer, how=how.error_code)
+        if self.links.get(link.peer) is link:
+            del self.links[link.peer]
+            self._link_gone(link.peer)
+
+    def _link_gone(self, peer: int, *, notify: bool = True) -> None:
+        self.membership.link_down(peer)
+        if self.work is not None:
+            self.work.link_down(peer)
+        if notify:
+            self._changed()
+            self.drain()
+            if not self.ended.is_set():
+                self._reach_missing()
+
+    # --- messages -----------------------------------------------------------------------
+
+    def send(self, receiver: int | None, message: Message) -> None:
+        """Send *message* to one member, or to all that there is a link to."""
+        if receiver is None:
+            for _, link in sorted(self.links.items()):
+                link.send(message)
+        elif receiver in self.links:
+            self.links[receiver].send(message)
+
+    def _receive(self, peer: int, message: Message) -> None:
+        """Hand one message to whom it concerns; a missing right changes nothing."""
+        now = self._loop.time()
+        try:
+            match message:
+                case wire.PathOffered():
+                    self._forward(message)
+                case message if isinstance(message, MEMBERSHIP):
+                    self.membership.receive_message(peer, message, now=now)
+                case message if isinstance(message, InventoryMessage):
+                    if self.work is not None:
+                        self.work.receive_inventory(peer, message)
+                case message if isinstance(message, TransferMessage):
+                    if self.work is not None:
+                        self.work.receive_transfer(peer, message)
+                case _:
+                    self.lifecycle.receive_message(peer, message, now=now)
+        except (RightMissing, WrongPhase) as error:
+            log.warning(
+                "session.act_refused", peer=peer, act=type(message).__name__, code=error.code
+            )
+            self.notice("act_refused", peer=peer, act=type(message).__name__)
+        finally:
+            self.drain()
+
+    def _forward(self, message: wire.PathOffered) -> None:
+        if message.destination == self.me:
+            self._on_path_offer(message)
+        else:
+            self.send(message.destination, message)
+
+    def _receive_stream(self, peer: int, stream: Stream) -> None:
+        if self.work is None:
+            stream.stop(CloseCode.REFUSED)
+        else:
+            self.work.receive_stream(peer, stream)
+
+    # --- acts ------------------------------------------------------------------------------
+
+    async def propose(self, proposal: bytes, node_key: bytes, name: str, email: str) -> Commit:
+        """Have a candidate admitted; return the commit that admits it.
+
+        Raises:
+            JoinFailed: If it is not.
+        """
+        decided: asyncio.Future[Commit] = self._loop.create_future()
+        self._joins[proposal] = decided
+        try:
+            self.membership.propose_join(proposal, node_key, name, email, now=self._loop.time())
+            self.drain()
+            return await decided
+        finally:
+            self._joins.pop(proposal, None)
+
+    async def leave(self) -> None:
+        """Tell all that this member leaves, and close its links."""
+        self.ended.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.membership.leave()
+        for receiver, message in self.membership.messages_to_send():
+            self.send(receiver, message)
+        for link in list(self.links.values()):
+            await link.finish()
+            link.close(CloseCode.LEAVING)
+        if self.work is not None:
+            self.work.drop()
+
+    def notice(self, code: str, **params: object) -> None:
+        """Keep something that people at this computer should read."""
+        self.notices.append((code, params))
+        self._changed()
+
+    # --- one input, then drain ------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Hand out everything the cores have to say."""
+        progress = True
+        while progress:
+            progress = False
+            for receiver, message in self.membership.messages_to_send():
+                self.send(receiver, message)
+                progress = True
+            for target, message in self.lifecycle.messages_to_send():
+                self.send(target, message)
+                progress = True
+            while (event := self.membership.next_event()) is not None:
+                self._membership_event(event)
+                progress = True
+            while (happened := self.lifecycle.next_event()) is not None:
+                self._lifecycle_event(happened)
+                progress = True
+        self._arm()
+
+    def _membership_event(
+        self, event: EpochActivated | JoinAdmitted | JoinDenied | Departed
+    ) -> None:
+        match event:
+            case EpochActivated(commit=commit):
+                for link in list(self.links.values()):
+                    link.switch(commit.epoch)
+                self._take_roster(commit)
+                self.on_epoch(commit)
+                self._reach_missing()
+                log.info("session.epoch", epoch=commit.epoch, members=len(commit.roster.members))
+            case JoinAdmitted(proposal=proposal, commit=commit):
+                decided = self._joins.get(proposal)
+                if decided is not None and not decided.done():
+                    decided.set_result(commit)
+            case JoinDenied(proposal=proposal, outcome=outcome):
+                decided = self._joins.get(proposal)
+                if decided is not None and not decided.done():
+                    decided.set_exception(JoinFailed(outcome))
+            case Departed(index=index):
+                entry = self.membership.roster.entry(index)
+                self.notice("member_left", member=entry.name if entry else "")
+
+    def _take_roster(self, commit: Commit) -> None:
+        roster = commit.roster
+        self.lifecycle.roster_changed(
+            {entry.index: entry.node_key for entry in roster.members},
+            frozenset(roster.present),
+            leader=commit.leader,
+            epoch=commit.epoch,
+        )
+
+    def _lifecycle_event(self, event: object) -> None:
+        work = self.work
+        match event:
+            case PhaseChanged(phase=phase):
+                self.membership.locked = phase.activated
+            case InventoryWanted(run=run) if work is not None:
+                work.start_inventory(run)
+            case InventoryDropped() if work is not None:
+                work.drop()
+            case DecisionsReplaced(data=data) if work is not None:
+                work.decisions_replaced(data)
+            case SyncOrdered() if work is not None:
+                work.sync_ordered(event)
+            case SyncBegun(sync=sync) if work is not None:
+                work.sync_begun(sync)
+            case SyncStopped() if work is not None:
+                work.sync_stopped(event)
+            case Changed():
+                pass
+            case _:
+                log.debug("session.event_without_work", event_type=type(event).__name__)
+        self._changed()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.membership.get_timer()
+        if due is not None and not self.ended.is_set():
+            self._timer = self._loop.call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.membership.handle_timer(now=self._loop.time())
+        self.drain()
+
+    async def close(self) -> None:
+        """Drop the links without a word: the process ends."""
+        self.ended.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        for link in list(self.links.values()):
+            link.close()
+
+
+async def contained(coroutine: Coroutine[Any, Any, None], name: str) -> None:
+    """Run *coroutine*; what it raises on purpose ends it alone, and is logged."""
+    with contextlib.suppress(LinkClosed):
+        try:
+            await coroutine
+        except LinkClosed:
+            raise
+        except QuintetError as error:
+            log.info("task.ended", task=name, code=error.code)
