@@ -12,6 +12,8 @@ passes a path to the system.
 
 import contextlib
 import ctypes
+import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from peer.fs.errors import NotADirectory, Outside, SpecialFile, file_error
+from peer.fs.errors import Missing, NotADirectory, NotEmpty, Outside, SpecialFile, file_error
 from protocol import limits
 from protocol.messages.inventory import Kind, RelPath
 
@@ -33,6 +35,9 @@ _OPEN_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 RENAME_NOREPLACE: Final = 1
 RENAME_EXCHANGE: Final = 2
 """Flags of renameat2(2), linux/fs.h."""
+
+_KEEP_SIZE: Final = 1
+"""Flag of fallocate(2), linux/falloc.h."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _NOT_ASCII: Final = bytes(range(128, 256))
@@ -267,8 +272,22 @@ class Folder:
             os.unlink(name, dir_fd=self.handle)
 
     def rmdir(self, name: bytes) -> None:
+        """Remove the directory *name*.
+
+        Raises:
+            NotEmpty: If it holds anything.
+        """
         with _named():
-            os.rmdir(name, dir_fd=self.handle)
+            try:
+                os.rmdir(name, dir_fd=self.handle)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                raise NotEmpty(self._count(name)) from None
+
+    def _count(self, name: bytes) -> int:
+        with self.folder(name) as folder, os.scandir(folder.handle) as entries:
+            return sum(1 for _ in itertools.islice(entries, NotEmpty.MOST))
 
     def set_date(self, name: bytes, mtime_ns: int) -> None:
         """Set the modification time of *name*, a link's own; the access time stays."""
@@ -298,14 +317,21 @@ class Folder:
         with _named():
             os.fsync(self.handle)
 
+    def drop_folder(self, name: bytes) -> None:
+        """Remove our own directory *name* if it exists and holds nothing."""
+        with contextlib.suppress(Missing, NotEmpty):
+            self.rmdir(name)
+
     def remove_tree(self, name: bytes) -> None:
-        """Remove our own directory *name* with all within; for staging and trash only."""
-        with self.folder(name) as folder:
-            for inner, entry in folder.scan():
-                if entry.is_dir(follow_symlinks=False):
-                    folder.remove_tree(inner)
-                else:
-                    folder.unlink(inner)
+        """Remove our own *name* with all within; for staging and trash only."""
+        try:
+            folder = self.folder(name)
+        except NotADirectory:
+            self.unlink(name)
+            return
+        with folder:
+            for inner in folder.names():
+                folder.remove_tree(inner)
         self.rmdir(name)
 
 
@@ -313,6 +339,28 @@ def _renameat2(source: int, name: bytes, target: int, new: bytes, flags: int) ->
     if _libc.renameat2(source, name, target, new, flags):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def reserve_space(handle: int, size: int) -> None:
+    """Take *size* bytes of the disk for an open file without making it longer.
+
+    Raises:
+        NoSpace: If there are not so many.
+    """
+    result = _libc.fallocate(handle, _KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size))
+    number = ctypes.get_errno() if result else 0
+    # Not every file system can promise; then lack of space shows on writing.
+    if number and number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+        raise file_error(OSError(number, os.strerror(number)))
+
+
+def process_mask() -> int:
+    """Return the bits new files do not get, without setting them for a moment."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o077
 
 
 class Root:
