@@ -7,7 +7,7 @@ path and the names of its directories is kept, whatever the size of the source.
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from peer.fs import mounts
@@ -75,7 +75,7 @@ def scan(
     source: SourcePosition = 0,
     decide: Decide | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield everything in *root*, its own entry first.
 
     A directory that cannot be entered, is left out or holds what no path can name is one skip
