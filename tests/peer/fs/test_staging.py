@@ -193,12 +193,15 @@ def test_errors_of_a_closed_file_are_ours(staging: Staging) -> None:
     """The system's own never escape."""
     staged = staging.new_file()
     staged.close()
-    for act in (
+    staged.handle = 1_000_000
+    acts = [
         lambda: staged.write(b"x"),
+        staged.sync,
         lambda: staged.finish(0o600, 0),
-        lambda: staged.clone(-1),
+        lambda: staged.clone(0),
         lambda: staged.reserve(1),
-    ):
+    ]
+    for act in acts:
         with pytest.raises(FileError):
             act()
 
