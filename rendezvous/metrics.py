@@ -1,0 +1,93 @@
+"""What the operator sees in numbers: no session, no address stands in a label."""
+
+from typing import assert_never
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import generate_latest
+
+from rendezvous.broker import Broker
+from rendezvous.events import (
+    ConnectionRefused,
+    Event,
+    IntroductionEnded,
+    RequestRefused,
+    SessionEnded,
+    SessionOpened,
+)
+from rendezvous.reflector import Reflector
+
+
+class Metrics:
+    """The figures of one node, in a registry of their own.
+
+    Args:
+        broker: Asked for sessions and members whenever the figures are read.
+        reflector: Asked for answers.
+    """
+
+    def __init__(self, broker: Broker, reflector: Reflector) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        prefix = "quintet_rendezvous"
+        self._broker = broker
+        self._reflector = reflector
+        self._sessions = Gauge(f"{prefix}_sessions", "Sessions known.", registry=registry)
+        self._members = Gauge(f"{prefix}_members", "Members connected.", registry=registry)
+        self._discovery = Gauge(
+            f"{prefix}_discovery_datagrams",
+            "Address discovery datagrams since the start.",
+            ["result"],
+            registry=registry,
+        )
+        self.connections = Gauge(
+            f"{prefix}_connections", "Connections served now.", registry=registry
+        )
+        self._opened = Counter(
+            f"{prefix}_sessions_opened", "Sessions registered.", registry=registry
+        )
+        self._ended = Counter(
+            f"{prefix}_sessions_ended", "Sessions forgotten.", ["how"], registry=registry
+        )
+        self._refused = Counter(
+            f"{prefix}_refusals", "Requests refused.", ["request", "reason"], registry=registry
+        )
+        self._closed = Counter(
+            f"{prefix}_connections_refused",
+            "Connections closed by the node.",
+            ["reason"],
+            registry=registry,
+        )
+        self._introductions = Counter(
+            f"{prefix}_introductions", "Introductions by result.", ["result"], registry=registry
+        )
+        self._latency = Histogram(
+            f"{prefix}_introduction_seconds",
+            "From the look-up to the start or its failure.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0),
+            registry=registry,
+        )
+
+    def count(self, event: Event) -> None:
+        """Count one event of the broker."""
+        match event:
+            case SessionOpened():
+                self._opened.inc()
+            case SessionEnded(expired=expired):
+                self._ended.labels("expired" if expired else "left").inc()
+            case RequestRefused(request=request, reason=reason):
+                self._refused.labels(request, reason.value).inc()
+            case IntroductionEnded(outcome=outcome, seconds=seconds):
+                self._introductions.labels(outcome.value).inc()
+                self._latency.observe(seconds)
+            case ConnectionRefused(close_code=close_code):
+                self._closed.labels(close_code.name.lower()).inc()
+            case _:
+                assert_never(event)
+
+    def render(self) -> bytes:
+        """Return all figures in the text format of Prometheus."""
+        self._sessions.set(self._broker.sessions)
+        self._members.set(self._broker.members)
+        self._discovery.labels("answered").set(self._reflector.answered)
+        self._discovery.labels("dropped").set(self._reflector.dropped)
+        return generate_latest(self._registry)
