@@ -4,6 +4,7 @@ Errors that do cross it are in ``protocol/errors.py``. ``code`` is the key of th
 languages (``error.<code>`` in ``peer/locales``) and ``exit_status`` what a command returns.
 """
 
+import enum
 from collections.abc import Mapping
 
 from protocol.errors import ExitStatus, QuintetError
@@ -361,3 +362,53 @@ class PlanEmpty(QuintetError):
 
     code = "plan.empty"
     exit_status = ExitStatus.REFUSED
+
+
+# --- filters and rules ------------------------------------------------------------------
+
+
+class Problem(enum.StrEnum):
+    """What is wrong with a filter or a rule; the end of the text's key."""
+
+    UNEXPECTED = "unexpected"
+    UNFINISHED = "unfinished"
+    UNKNOWN_TERM = "unknown_term"
+    UNKNOWN_MEMBER = "unknown_member"
+    BAD_VALUE = "bad_value"
+    BAD_PATTERN = "bad_pattern"
+    TOO_MUCH = "too_much"
+
+
+class ExpressionMalformed(QuintetError):
+    """A filter or a rule cannot be read; points at the place.
+
+    Args:
+        problem: What is wrong there.
+        position: Characters before the place.
+        found: What stands there; empty at the end.
+        expected: What would be accepted, in signs that need no translation.
+    """
+
+    code = "expression.malformed"
+    exit_status = ExitStatus.USAGE
+
+    def __init__(
+        self, problem: Problem, position: int, found: str = "", expected: str = ""
+    ) -> None:
+        super().__init__(problem, position, found, expected)
+        self.problem = problem
+        self.position = position
+        self.found = found
+        self.expected = expected
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {
+            "problem": self.problem.value,
+            "position": self.position,
+            "found": self.found,
+            "expected": self.expected,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.problem.value} at {self.position}: {self.found!r}"
