@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from protocol.address import source_prefix
-from protocol.crypto.transcript import lv
+from protocol.crypto.node_proof import prove
 from protocol.errors import CloseCode, NodeRefusal, NodeRefused
 from protocol.limits import STEP_TIMEOUT
 from protocol.messages.base import Message
@@ -59,9 +59,6 @@ from rendezvous.events import (
 from rendezvous.quota import Quota, Rate
 from rendezvous.registry import REFRESH_INTERVAL, REGISTRATION_LIFETIME, Registry
 from rendezvous.vetting import vetted
-
-EXPORTER_LABEL: Final = b"EXPORTER-quintet-rv-v1"
-"""Label of the TLS exporter that the node's proof signs."""
 
 LOOK_UPS: Final = Rate.per_minute(20)
 """Look-ups of one source (security.md, T5)."""
@@ -182,7 +179,7 @@ class Broker:
         Args:
             connection_id: Names it from now on; never reused.
             source: The peer's address, validated by QUIC.
-            exporter: 32 bytes of the TLS exporter under ``EXPORTER_LABEL``.
+            exporter: 32 bytes of the TLS exporter for the node's proof.
             now: Seconds, monotonic.
         """
         self._connections[connection_id] = _Connection(source, exporter, now + STEP_TIMEOUT)
@@ -292,7 +289,7 @@ class Broker:
             version=hello.version,
             observed=connection.source,
             node_key=self._node_key,
-            proof=self._sign(proof_of(connection.exporter)),
+            proof=prove(connection.exporter, self._sign),
         )
         self._outbox.append((connection_id, welcome))
 
@@ -439,11 +436,6 @@ class Broker:
     def _close(self, connection_id: int, close_code: CloseCode, *, now: float) -> None:
         self.disconnected(connection_id, now=now)
         self._events.append(ConnectionRefused(connection_id, close_code))
-
-
-def proof_of(exporter: bytes) -> bytes:
-    """Return what the node signs to prove who it is on the connection of *exporter*."""
-    return lv(b"quintet/1 rv node", exporter)
 
 
 def _registered(request_id: int, lease: bytes) -> Registered:

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from protocol.address import blurred, from_sockaddr, is_loopback, is_public, to_text
 from protocol.codec import RENDEZVOUS_FRAME, decode, encode
+from protocol.crypto.node_proof import EXPORTER_LABEL, EXPORTER_SIZE
 from protocol.endpoint.connections import Connection
 from protocol.endpoint.drive import Endpoint
 from protocol.endpoint.paths import Remote, Via, address_of
@@ -34,7 +35,7 @@ from protocol.framing import FrameReader, frame
 from protocol.limits import KIB, MAX_RENDEZVOUS_FRAME
 from protocol.messages.rendezvous import Address, PeerMessage, Welcome
 from protocol.versions import RENDEZVOUS_ALPN
-from rendezvous.broker import EXPORTER_LABEL, Broker, Limits
+from rendezvous.broker import Broker, Limits
 from rendezvous.events import ConnectionRefused, Event
 from rendezvous.identity import NodeIdentity
 from rendezvous.metrics import Metrics
@@ -179,7 +180,7 @@ class Server:
             number = next(self._numbers)
             link = self._links[number] = _Link(connection, stream, source)
             self.metrics.connections.set(len(self._links))
-            exporter = connection.export(EXPORTER_LABEL, b"", 32)
+            exporter = connection.export(EXPORTER_LABEL, b"", EXPORTER_SIZE)
             self.broker.connected(number, source, exporter, now=self._loop.time())
             self._drain()
             try:

@@ -8,6 +8,7 @@ import pytest
 
 from protocol.address import from_sockaddr
 from protocol.codec import decode, encode
+from protocol.crypto.node_proof import prove
 from protocol.errors import CloseCode, NodeRefusal
 from protocol.limits import MAX_ADDRESSES, STEP_TIMEOUT
 from protocol.messages.rendezvous import (
@@ -39,7 +40,6 @@ from rendezvous.broker import (
     MAX_SESSIONS_PER_CONNECTION,
     Broker,
     Limits,
-    proof_of,
 )
 from rendezvous.events import (
     ConnectionRefused,
@@ -66,6 +66,10 @@ MEMBER, SEEKER = 1, 100
 GENEROUS = Rate(1e6, 1e6)
 
 
+def sign(message: bytes) -> bytes:
+    return hashlib.sha512(message).digest()
+
+
 def numbered_bytes() -> Iterator[bytes]:
     return (hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in itertools.count())
 
@@ -81,7 +85,7 @@ class Node:
             Registry(MemoryStore(), leases, max_sessions=max_sessions),
             limits or Limits(look_ups=GENEROUS, registrations=GENEROUS),
             node_key=b"k" * 32,
-            sign=lambda message: hashlib.sha512(message).digest(),
+            sign=sign,
             random_bytes=lambda size: next(random)[:size],
         )
 
@@ -160,7 +164,7 @@ def test_the_node_greets_with_address_and_proof() -> None:
     welcome = heard[1][0]
     assert isinstance(welcome, Welcome)
     assert welcome.observed == from_sockaddr(("192.0.2.9", 4000))
-    assert welcome.proof == hashlib.sha512(proof_of(b"exporter")).digest()
+    assert welcome.proof == prove(b"exporter", sign)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""How the rendezvous node shows who it is, on one very connection.
+
+TLS certificates are throw-away here (security.md, D6). The node signs the connection's
+exporter with its long-term key instead: nobody in between can pass the proof on, because
+theirs are two connections with two exporters.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from protocol.crypto.transcript import lv
+from protocol.errors import SealBroken
+
+EXPORTER_LABEL: Final = b"EXPORTER-quintet-rv-v1"
+EXPORTER_SIZE: Final = 32
+
+
+def prove(exporter: bytes, sign: Callable[[bytes], bytes]) -> bytes:
+    """Return the proof for the connection of *exporter*, 64 bytes."""
+    return sign(_signed(exporter))
+
+
+def check(node_key: bytes, exporter: bytes, proof: bytes) -> None:
+    """Check that the holder of *node_key* is at the other end.
+
+    Raises:
+        SealBroken: If it is not.
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(node_key).verify(proof, _signed(exporter))
+    except (InvalidSignature, ValueError) as error:
+        raise SealBroken from error
+
+
+def _signed(exporter: bytes) -> bytes:
+    return lv(b"quintet/1 rv node", exporter)
