@@ -19,3 +19,12 @@ RENDEZVOUS_VERSION: Final = 1
 
 RENDEZVOUS_VERSIONS: Final = frozenset({RENDEZVOUS_VERSION})
 """Versions a node serves: this one and, once there is one, the one before."""
+
+JOIN_EXPORTER: Final = b"EXPORTER-quintet-join-v1"
+"""Label of the TLS exporter a join is bound to; its context is the Session ID (RFC 9266's way)."""
+
+LINK_EXPORTER: Final = b"EXPORTER-quintet-link-v1"
+"""Label of the TLS exporter a link is bound to; its context is empty."""
+
+EXPORTER_SIZE: Final = 32
+"""Bytes taken of either."""

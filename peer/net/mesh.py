@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from protocol.channel import ControlChannel
-from protocol.credentials import Secret
+from protocol.crypto.records import TrafficKeys
 from protocol.endpoint.connections import Connection
 from protocol.endpoint.streams import Stream
 from protocol.errors import CloseCode, LinkClosed, QuintetError
@@ -66,9 +66,18 @@ class Link:
         """Seal under *epoch* from now on."""
         self._write(self._channel.switch(epoch))
 
-    def file_key(self, epoch: int, *, outgoing: bool) -> Secret:
-        """Return the key that file data is sealed under in one direction."""
-        return self._channel.file_keys(epoch, outgoing=outgoing).key
+    def file_keys(self, epoch: int, *, outgoing: bool) -> TrafficKeys:
+        """Return the keys that file data is sealed under in one direction.
+
+        Raises:
+            SealBroken: If the epoch's key is not known (any more).
+        """
+        return self._channel.file_keys(epoch, outgoing=outgoing)
+
+    def violated(self, error: QuintetError) -> None:
+        """End the link: the other member broke the protocol."""
+        log.warning("mesh.link_refused", peer=self.peer, error=type(error).__name__)
+        self.connection.close(error.close_code, type(error).__name__)
 
     async def open_data_stream(self) -> Stream:
         """Return a new stream for file data from this side to the other."""
@@ -96,8 +105,7 @@ class Link:
             except LinkClosed:
                 pass
             except QuintetError as error:
-                log.warning("mesh.link_refused", peer=self.peer, error=type(error).__name__)
-                self.connection.close(error.close_code, type(error).__name__)
+                self.violated(error)
             finally:
                 streams.cancel()
         return await self.connection.wait_closed()

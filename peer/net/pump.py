@@ -25,6 +25,7 @@ class HandshakePump(Generic[EventT]):
         self._stream = stream
         self._reader = FrameReader(MAX_JOIN_FRAME)
         self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Timeout | None = None
 
     def flush(self) -> None:
         """Send what the machine has to say.
@@ -62,7 +63,7 @@ class HandshakePump(Generic[EventT]):
                 self.take(cut)
                 continue
             try:
-                async with asyncio.timeout_at(self.machine.get_timer()):
+                async with asyncio.timeout_at(self.machine.get_timer()) as self._waiting:
                     received = await self._stream.read()
             except TimeoutError:
                 self.machine.handle_timer(now=self._loop.time())
@@ -70,6 +71,13 @@ class HandshakePump(Generic[EventT]):
                 if not received:
                     self.flush()
                     raise LinkClosed(CloseCode.PROTOCOL, "handshake cut off")
+            finally:
+                self._waiting = None
+
+    def poke(self) -> None:
+        """Make a waiting ``event`` look again: the owner told the machine something."""
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(self._loop.time())
 
     def rest(self) -> bytes:
         """Return what came behind the handshake on the same stream, once."""
