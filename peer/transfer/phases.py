@@ -82,6 +82,8 @@ def phases_of(steps: Sequence[AnyStep], member: int) -> Phases:
     for phase in ("directory_deletes", "directory_attributes"):
         lists.get(phase, []).sort(key=deepest_first)
     lists.get("directories", []).sort(key=parents_first)
+    # A date is part of what a step expects to find, permission bits are not.
+    lists.get("attributes", []).sort(key=lambda number: isinstance(own[number], SetDate))
     lists.get("clearing", []).sort(
         key=lambda number: (isinstance(own[number], DeleteDirectory), *deepest_first(number))
     )

@@ -122,16 +122,25 @@ class Proof:
     def __init__(self, steps: Sequence[AnyStep], members: Iterable[int]) -> None:
         self._steps = steps
         self._members = frozenset(members)
+        self.round = 0
         self._written: dict[int, bytes | None] = {}
         self._sent: dict[int, set[bytes]] = {}
         self._complete: set[int] = set()
         self._failed: set[int] = set()
 
-    def begin_round(self) -> None:
-        """Forget every statement: all members read back once more."""
+    def begin_round(self, number: int) -> bool:
+        """Forget every statement if *number* is new: all members read back once more.
+
+        Returns:
+            Whether it is.
+        """
+        if number <= self.round:
+            return False
+        self.round = number
         self._written.clear()
         self._sent.clear()
         self._complete.clear()
+        return True
 
     def step_failed(self, member: int, number: int) -> None:
         """Take note that *member* said this step of its own failed: it proves nothing.
@@ -149,6 +158,11 @@ class Proof:
         Raises:
             RemoteProtocolError: If it states what is not its to state, or changes its mind.
         """
+        if message.round < self.round:
+            # Stated before it heard of this round.
+            return
+        # Who hears of a round before us states before we are asked.
+        self.begin_round(message.round)
         if member not in self._members or member in self._complete:
             raise RemoteProtocolError("a statement nobody waits for")
         for stated in message.steps:
@@ -202,13 +216,19 @@ class Proof:
             return Finding.UNSTATED
         written = self._written[number]
         planned = planned_digest(step)
+        if isinstance(step, CopyFile) and written is None:
+            return Finding.ABSENT
         if isinstance(step, CopyFile) and planned is None:
             sent = self._sent.get(number, set())
             if len(sent) > 1:
                 return Finding.CONTRADICTED
-            if not sent:
+            if sent:
+                (planned,) = sent
+            elif any(holder[0] == step.member for holder in step.holders):
+                # Copied from its own file, on its own word.
+                planned = written
+            else:
                 return Finding.UNKNOWN
-            (planned,) = sent
         if written == planned:
             return None
         return Finding.ABSENT if written is None else Finding.DIFFERS

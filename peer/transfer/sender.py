@@ -122,13 +122,11 @@ class PackWriter:
         self._used = 0
         self._ready: list[bytes] = [sealer.header()]
         self._hash = blake3()
-        self._step = -1
         self._missing = 0
 
     def begin(self, step: int, size: int) -> None:
         """Announce *size* bytes of content for *step*."""
         self._hash = blake3()
-        self._step = step
         self._missing = size
         self._put(pack.begin(step, size))
 
@@ -154,13 +152,16 @@ class PackWriter:
         else:
             self._put(header + content.tobytes())
 
-    def end(self) -> bytes:
-        """End a file of which everything has come; return its BLAKE3-256."""
+    @property
+    def digest(self) -> bytes:
+        """BLAKE3-256 of what has come of the file."""
+        return self._hash.digest()
+
+    def end(self) -> None:
+        """End a file of which everything has come."""
         if self._missing:
             raise LocalProtocolError("bytes of the file are missing")
-        digest = self._hash.digest()
-        self._put(pack.end(digest))
-        return digest
+        self._put(pack.end(self.digest))
 
     def failed(self, step: int, code: str) -> None:
         """Give up *step*, whether it has begun or not."""

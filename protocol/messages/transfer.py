@@ -68,6 +68,8 @@ class ProofStated(Message, tag="transfer.proof"):
     steps: Annotated[list[StepProof], Meta(max_length=limits.MAX_BATCH)]
     last: bool
     """Whether this is this member's last part."""
+    round: Count = 0
+    """Of the ``ProofAsked`` that this answers; 0 at the synchronisation's own end."""
 
 
 class ProofAsked(Message, tag="transfer.proof_asked"):

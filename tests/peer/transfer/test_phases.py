@@ -50,7 +50,7 @@ def test_each_kind_of_step_has_its_phase() -> None:
         directories=(7,),
         contents=(6,),
         links=(5,),
-        attributes=(3, 4),
+        attributes=(4, 3),
         deletes=(1,),
         directory_deletes=(0,),
         directory_attributes=(2,),

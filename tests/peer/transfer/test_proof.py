@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from peer.plan.steps import (
@@ -121,12 +122,36 @@ def test_a_new_round_begins_with_nothing_stated() -> None:
     """Everybody reads back once more."""
     proof = judged(*GOOD)
 
-    proof.begin_round()
+    assert proof.begin_round(2)
+    assert not proof.begin_round(2)
 
-    assert proof.missing() == (0, 1, 2)
+    proof.receive_message(0, GOOD[0][1])
+    assert proof.missing() == (0, 1, 2), "a statement of the round before is late"
     for member, message in GOOD:
-        proof.receive_message(member, message)
+        proof.receive_message(member, msgspec.structs.replace(message, round=2))
     assert proof.outcome().equal
+
+
+def test_a_statement_of_a_later_round_begins_it() -> None:
+    """Another member may hear of it first."""
+    proof = judged(*GOOD)
+
+    proof.receive_message(1, msgspec.structs.replace(GOOD[1][1], round=1))
+
+    assert proof.round == 1
+    assert proof.missing() == (0, 2)
+
+
+def test_a_local_copy_without_a_planned_digest_is_proved_by_its_members_word() -> None:
+    """Nobody else read what it was made from; nothing there is still nothing."""
+    plan: list[AnyStep] = [copy("a", member=0, holders=(0,))]
+    proof, gone = Proof(plan, {0}), Proof(plan, {0})
+
+    proof.receive_message(0, stated((0, ONE)))
+    gone.receive_message(0, stated((0, None)))
+
+    assert proof.outcome().equal
+    assert gone.outcome().deviations == (Deviation(0, 0, Finding.ABSENT),)
 
 
 @pytest.mark.parametrize(
