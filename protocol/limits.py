@@ -57,6 +57,15 @@ MAX_SOURCES: Final = 64
 STEP_TIMEOUT: Final = 10.0
 """Seconds any single network step of a join or link handshake may take (T23)."""
 
+ADMISSION_TIMEOUT: Final = 60.0
+"""Seconds from a candidate's proof to its welcome, while the members agree."""
+
+APPROVAL_TIMEOUT: Final = 120.0
+"""The same where a person must approve first."""
+
+PENDING_INTERVAL: Final = 5.0
+"""Seconds between the sponsor's signs of life while people decide (T23)."""
+
 ACK_TIMEOUT: Final = 10.0
 """Seconds a committer waits for the acknowledgements of a commit."""
 

@@ -1,0 +1,1 @@
+"""The join: how a candidate proves the password and receives the session key."""
