@@ -19,7 +19,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from peer.fs.errors import Missing, NotADirectory, NotEmpty, Outside, SpecialFile, file_error
 from protocol import limits
@@ -341,6 +341,13 @@ def _renameat2(source: int, name: bytes, target: int, new: bytes, flags: int) ->
         raise OSError(number, os.strerror(number))
 
 
+class Place(NamedTuple):
+    """A name in an open directory, whether or not anything stands there."""
+
+    folder: Folder
+    name: bytes
+
+
 def reserve_space(handle: int, size: int) -> None:
     """Take *size* bytes of the disk for an open file without making it longer.
 
@@ -439,7 +446,7 @@ class Root:
             raise NotADirectory
         return self._walk(path)
 
-    def parent(self, path: RelPath) -> tuple[Folder, bytes]:
+    def parent(self, path: RelPath) -> Place:
         """Open the directory that holds *path*; return it with the name therein.
 
         Raises:
@@ -449,10 +456,10 @@ class Root:
         """
         self.check(path)
         if self.name is not None:
-            return self.top.duplicate(), self.name
+            return Place(self.top.duplicate(), self.name)
         if not path:
             raise Outside
-        return self._walk(path[:-1]), path[-1]
+        return Place(self._walk(path[:-1]), path[-1])
 
     def stat(self, path: RelPath) -> os.stat_result:
         """Return what stands at *path*, a link as the link."""

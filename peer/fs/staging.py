@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from blake3 import blake3
 
-from peer.fs.confine import RESERVED, Folder, Root, reserve_space
+from peer.fs.confine import RESERVED, Folder, Place, Root, reserve_space
 from peer.fs.errors import Exists, Missing, file_error
 from peer.fs.hasher import hash_handle
 from protocol.ids import Digest
@@ -60,6 +60,10 @@ class StagedFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def place(self) -> Place:
+        return Place(self.folder, self.name)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append *data*.
@@ -234,12 +238,12 @@ class Staging:
         staged.size = os.fstat(staged.handle).st_size
         return staged
 
-    def new_link(self, target: bytes, mtime_ns: int) -> bytes:
-        """Make a symbolic link and return its name."""
+    def new_link(self, target: bytes, mtime_ns: int) -> Place:
+        """Make a symbolic link and return where it waits."""
         name = self.new_name()
         self.folder.make_link(name, target)
         self.folder.set_date(name, mtime_ns)
-        return name
+        return Place(self.folder, name)
 
     def clean(self) -> None:
         """Remove the folder with all it holds, and the reserved folder if it is empty then."""

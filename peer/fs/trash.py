@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from peer.fs.confine import RESERVED, Folder, Root, kind_of
+from peer.fs.confine import RESERVED, Folder, Place, Root, kind_of
 from peer.fs.errors import FileError, Missing, NotADirectory, file_error
 from protocol.limits import MAX_DEPTH, MIB
 from protocol.messages.inventory import Kind, RelPath
@@ -88,8 +88,8 @@ class Trash:
             self._folder.close()
             self._folder = None
 
-    def place(self, path: RelPath) -> tuple[int, Folder, bytes]:
-        """Return a free place for what lies at *path*: its layer, folder and name there.
+    def place(self, path: RelPath) -> tuple[int, Place]:
+        """Return a free place for what lies at *path*: its layer, and where.
 
         The folder stays open until ``sync`` or ``close``; it is not the caller's.
 
@@ -103,7 +103,7 @@ class Trash:
             except NotADirectory:
                 continue
             if folder.find(inner[-1]) is None:
-                return layer, folder, inner[-1]
+                return layer, Place(folder, inner[-1])
         raise AssertionError("layers do not end")
 
     def note(
@@ -176,11 +176,11 @@ def items(root: Root, sync_id: bytes) -> list[Trashed]:
         return [item for item in _lines(folder) if _is_there(root, sync_id, item)]
 
 
-def locate(root: Root, sync_id: bytes, item: Trashed) -> tuple[Folder, bytes]:
+def locate(root: Root, sync_id: bytes, item: Trashed) -> Place:
     """Open the folder that holds *item*; return it with the name therein."""
     inner = item.path if root.name is None else (root.name,)
     layer = b"%d" % item.layer
-    return root.reserved(TRASH, sync_id.hex().encode(), layer, *inner[:-1]), inner[-1]
+    return Place(root.reserved(TRASH, sync_id.hex().encode(), layer, *inner[:-1]), inner[-1])
 
 
 def expire(root: Root, now_ns: int, *, keep_days: int = KEEP_DAYS) -> int:

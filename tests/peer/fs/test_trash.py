@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Iterator[Root]:
 def _clear(root: Root, trash: Trash, path: RelPath, when_ns: int = 0) -> None:
     folder, name = root.parent(path)
     with folder:
-        layer, target, new = trash.place(path)
+        layer, (target, new) = trash.place(path)
         trash.note(path, layer, folder.stat(name), when_ns=when_ns, reason="deleted")
         folder.rename_into(name, target, new)
 
@@ -86,7 +86,7 @@ def test_a_single_file_lies_under_its_name(tmp_path: Path) -> None:
 def test_a_line_without_its_item_does_not_count(root: Root, tmp_path: Path) -> None:
     """It was noted and never came, or something else stands there."""
     with Trash(root, SYNC) as trash:
-        layer, folder, name = trash.place((b"g",))
+        layer, (folder, name) = trash.place((b"g",))
         trash.note((b"g",), layer, root.stat((b"g",)), when_ns=0, reason="replaced")
         os.close(folder.create_file(name))
         trash.note((b"d", b"f"), 0, root.stat((b"d", b"f")), when_ns=0, reason="replaced")
