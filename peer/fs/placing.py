@@ -159,25 +159,27 @@ def _keep(place: Place, old: os.stat_result, kept: Place) -> None:
     Raises:
         ChangedSince: If it is not *old*, or was written while it was copied.
     """
+    _expect(place, old)
     try:
-        place.folder.link(place.name, *kept)
-    except Missing:
-        raise ChangedSince("nothing") from None
-    except FileError as error:
-        if error.number not in _CANNOT:
-            raise
         try:
+            place.folder.link(place.name, *kept)
+        except FileError as error:
+            if error.number not in _CANNOT:
+                raise
             _copy(place, old, kept)
-        except FileError:
-            with contextlib.suppress(Missing):
-                kept.folder.unlink(kept.name)
-            raise
-    now = place.folder.find(place.name)
-    if now is None or not _same(now, old):
-        kept.folder.unlink(kept.name)
-        raise ChangedSince(found_name(now))
+        _expect(place, old)
+    except FileError:
+        with contextlib.suppress(Missing):
+            kept.folder.unlink(kept.name)
+        raise
     # The rename that follows must not reach the disk before this.
     kept.folder.sync()
+
+
+def _expect(place: Place, old: os.stat_result) -> None:
+    now = place.folder.find(place.name)
+    if now is None or not _same(now, old):
+        raise ChangedSince(found_name(now))
 
 
 def _copy(place: Place, old: os.stat_result, kept: Place) -> None:
