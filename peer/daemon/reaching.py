@@ -26,8 +26,8 @@ ANSWER_TIME: Final = 5.0
 RETRIES: Final = (0.3, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before each further try; the last one repeats."""
 
-Establish = Callable[[Connection], Awaitable[None]]
-"""Runs the link handshake on a connection and gives the link to the session."""
+Establish = Callable[[Connection, int], Awaitable[None]]
+"""Runs the link handshake with a member on a connection and gives the link to the session."""
 
 
 class Reaching:
@@ -124,7 +124,7 @@ class Reaching:
                 loopback_allowed=self._loopback_allowed,
                 mix=expand(key.reveal(), b"probe"),
             )
-            await self._establish(connection)
+            await self._establish(connection, index)
         except QuintetError as error:
             log.info("reaching.failed", member=index, code=error.code)
 

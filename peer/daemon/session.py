@@ -135,6 +135,11 @@ class Session:
     def me(self) -> int:
         return self.membership.me
 
+    @property
+    def now(self) -> float:
+        """Loop time."""
+        return self._loop.time()
+
     # --- links -----------------------------------------------------------------------
 
     def add_link(self, link: Link, link_key: Secret) -> None:
