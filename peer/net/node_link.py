@@ -1,0 +1,195 @@
+"""One connection to a rendezvous node: dialled, greeted, and proven to be that node."""
+
+import asyncio
+import re
+import socket
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Self
+
+from peer.errors import SettingInvalid
+from protocol.codec import RENDEZVOUS_FRAME, decode, encode
+from protocol.credentials import SHORT_FINGERPRINT, fingerprint_symbols
+from protocol.crypto import node_proof
+from protocol.endpoint.connections import Connection
+from protocol.endpoint.drive import Endpoint
+from protocol.endpoint.paths import Address as SocketAddress
+from protocol.endpoint.streams import Stream
+from protocol.errors import (
+    CloseCode,
+    LinkClosed,
+    LocalProtocolError,
+    MalformedMessage,
+    NodeRefused,
+    SealBroken,
+)
+from protocol.framing import FrameReader, frame
+from protocol.limits import MAX_RENDEZVOUS_FRAME
+from protocol.messages.rendezvous import Address, Hello, NodeMessage, PeerMessage, Refused, Welcome
+from protocol.versions import RENDEZVOUS_ALPN, RENDEZVOUS_VERSION
+
+DEFAULT_PORT: Final = 47555
+"""UDP port of a node that names none (node.md, section 1)."""
+
+DIAL_TIMEOUT: Final = 3.0
+"""Seconds one address of a node may take for handshake and greeting, before the next is tried."""
+
+_NODE: Final = re.compile(
+    r"""(?: \[ (?P<v6> [0-9A-Fa-f:.]+ ) \] | (?P<host> [^\[\]:\#\s]+ ) )
+        (?: : (?P<port> \d{1,5} ) )?
+        (?: \# (?P<fingerprint> [0-9A-HJKMNP-TV-Z]{16} ) )?""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """Where a node is, and how it is recognised."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    fingerprint: str = ""
+    """First symbols of the fingerprint of its key; empty: whoever answers there is it."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the node of ``HOST[:PORT][#FINGERPRINT]``, an IPv6 host in brackets.
+
+        Raises:
+            SettingInvalid: If *text* is not of this form.
+        """
+        match = _NODE.fullmatch(text.strip())
+        port = int(match["port"] or DEFAULT_PORT) if match else 0
+        if match is None or not 0 < port < 2**16:
+            raise SettingInvalid("rendezvous", "HOST[:PORT][#FINGERPRINT]")
+        return cls(match["v6"] or match["host"], port, match["fingerprint"] or "")
+
+    async def resolve(self) -> list[SocketAddress]:
+        """Return the numeric addresses behind the host, the system's favourite first.
+
+        Raises:
+            OSError: If the name means nothing.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)
+        return list(dict.fromkeys((str(each[4][0]), self.port) for each in found))
+
+
+class NodeLink:
+    """A greeted connection; made by ``NodeLink.open``.
+
+    Attributes:
+        remote: The node's address, numeric.
+        observed: Ours, as the node sees it.
+        fingerprint: Of the node's key, as proven.
+    """
+
+    def __init__(self, connection: Connection, stream: Stream, remote: SocketAddress) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._frames = FrameReader(MAX_RENDEZVOUS_FRAME)
+        self._received: deque[tuple[int, bytes]] = deque()
+        self.remote = remote
+        self.observed: Address | None = None
+        self.fingerprint = ""
+
+    @classmethod
+    async def open(
+        cls,
+        endpoint: Endpoint,
+        remote: SocketAddress,
+        *,
+        fingerprint: str = "",
+        access: str = "",
+        within: float = DIAL_TIMEOUT,
+    ) -> Self:
+        """Return a link to the node at *remote*.
+
+        Args:
+            endpoint: Dials from the socket that offers are about.
+            remote: Numeric host and port.
+            fingerprint: What the node's must be; empty: any.
+            access: The access token, where the node asks for one.
+            within: Seconds for handshake and greeting.
+
+        Raises:
+            LinkClosed: If nobody answers, or it ends meanwhile.
+            NodeRefused: If the node does not serve us.
+            SealBroken: If somebody else answers than who should.
+            MalformedMessage: If it does not speak our protocol.
+        """
+        try:
+            async with asyncio.timeout(within):
+                try:
+                    connection = await endpoint.connect(remote, alpn=RENDEZVOUS_ALPN)
+                except LocalProtocolError as error:  # no socket of that family
+                    raise LinkClosed(CloseCode.TIMEOUT, "unreachable", by_us=True) from error
+                link = cls(connection, connection.open_stream(), remote)
+                try:
+                    await link._greet(fingerprint, access)
+                except BaseException:
+                    connection.close()
+                    raise
+        except TimeoutError:
+            raise LinkClosed(CloseCode.TIMEOUT, "no answer", by_us=True) from None
+        return link
+
+    async def _greet(self, fingerprint: str, access: str) -> None:
+        self.send(Hello(version=RENDEZVOUS_VERSION, access=access))
+        message = await self.receive()
+        if isinstance(message, Refused):
+            raise NodeRefused(message.reason, message.retry_after)
+        if not isinstance(message, Welcome):
+            raise MalformedMessage("not a greeting")
+        exporter = self._connection.export(node_proof.EXPORTER_LABEL, b"", node_proof.EXPORTER_SIZE)
+        node_proof.check(message.node_key, exporter, message.proof)
+        self.fingerprint = fingerprint_symbols(message.node_key)[:SHORT_FINGERPRINT]
+        if fingerprint and self.fingerprint != fingerprint:
+            raise SealBroken
+        self.observed = message.observed
+        # The node is known now, but needs no more room than a stranger.
+        self._connection.authenticated(widen=False)
+
+    def send(self, message: PeerMessage) -> None:
+        """Send *message*.
+
+        Raises:
+            LinkClosed: If the connection ended.
+        """
+        self._stream.write_nowait(frame(RENDEZVOUS_FRAME, encode(message)))
+
+    async def receive(self) -> NodeMessage:
+        """Return the node's next message; to be used by one task only.
+
+        Raises:
+            LinkClosed: If the connection or the node's side of the stream ended.
+            StreamReset: If the node abandoned the stream.
+            MalformedMessage, FrameTooLarge: If the node breaks the protocol.
+        """
+        while not self._received:
+            data = await self._stream.read()
+            if not data:
+                raise LinkClosed(CloseCode.LEAVING, "the node ended the stream")
+            self._received.extend(self._frames.feed(data))
+        kind, body = self._received.popleft()
+        if kind != RENDEZVOUS_FRAME:
+            raise MalformedMessage("not a frame of the rendezvous protocol")
+        message: NodeMessage = decode(body, NodeMessage)
+        return message
+
+    def keep_alive(self, interval: float) -> None:
+        """Ask for a sign of life after *interval* seconds of silence."""
+        self._connection.keepalive(interval)
+
+    @property
+    def last_received(self) -> float:
+        """Loop time of the last packet of the node."""
+        return self._connection.path.last_received
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds to the node and back; 0.0 before it was measured."""
+        return self._connection.round_trip or 0.0
+
+    def close(self) -> None:
+        self._connection.close(CloseCode.LEAVING)
