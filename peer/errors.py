@@ -412,3 +412,10 @@ class ExpressionMalformed(QuintetError):
 
     def __str__(self) -> str:
         return f"{self.problem.value} at {self.position}: {self.found!r}"
+
+
+class PlanChanged(QuintetError):
+    """The plan is no longer the one that was shown; look at it again."""
+
+    code = "plan.changed"
+    exit_status = ExitStatus.REFUSED

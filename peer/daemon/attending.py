@@ -166,7 +166,7 @@ class Attending:
                     connection.authenticated()
                 else:
                     link, key = await listen(
-                        connection, stream, reader, first, self.session, self._node
+                        connection, stream, reader, first, session=self.session, node=self._node
                     )
                     self.session.add_link(link, key)
                     return

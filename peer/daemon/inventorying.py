@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -38,6 +38,8 @@ from protocol.messages.inventory import (
 )
 
 log = structlog.get_logger()
+
+ValueT = TypeVar("ValueT")
 
 HASH_FILES: Final = 500
 """Files hashed between two looks at the loop, at most."""
@@ -123,8 +125,11 @@ class InventoryTaking:
         self._progress = wire.Progress()
         self._found = [0, 0, 0]
         """Files, directories, bytes."""
+        self._to_hash = (0, 0)
         self._hashed = [0, 0]
         """Files, bytes."""
+        self._begun: InventoryBegun | None = None
+        self._hashes: list[Hash] = []
 
     # --- the others ------------------------------------------------------------------
 
@@ -138,6 +143,38 @@ class InventoryTaking:
         if inventory is not None:
             inventory.receive(message)
             self._changed.set()
+
+    def repeat(self, peer: int, send: Callable[[InventoryMessage], None]) -> None:
+        """Begin anew with a member whose link came up in the middle of the run.
+
+        Whatever was under way either way is lost with the old link; so both sides forget what
+        they had of each other and say everything again.
+        """
+        known = self.inventories.get(peer)
+        if known is None:
+            return
+        self.inventories[peer] = MemberInventory(peer, self.run, sources=known.sources)
+        for message in self._told():
+            send(message)
+
+    def _told(self) -> Iterator[InventoryMessage]:
+        """Yield what this member has told so far, in as few messages as fit."""
+        mine = self._mine
+        if self._begun is None:
+            return
+        yield self._begun
+        for batch in _cut(list(mine.entries())):
+            yield EntriesFound(run=self.run, entries=batch)
+        for skips in _cut(mine.skips):
+            yield EntriesSkipped(run=self.run, skips=skips)
+        if mine.state in (State.IDENTIFIED, State.HASHED):
+            yield IdentificationEnded(run=self.run, entries=len(mine), skips=len(mine.skips))
+        for hashes in _cut(self._hashes):
+            yield HashesComputed(run=self.run, hashes=hashes)
+        if mine.state is State.HASHED:
+            yield HashingEnded(run=self.run)
+        elif mine.state is State.FAILED:
+            yield InventoryFailed(run=self.run, code=mine.failure or "internal")
 
     def fail(self, peer: int) -> None:
         """Give up waiting for a member: its entries count as unknown."""
@@ -263,10 +300,8 @@ class InventoryTaking:
             if self._cancelled:
                 return
             hashes = await asyncio.to_thread(self._hash_slice, numbers)
-            for start in range(0, len(hashes), limits.MAX_BATCH):
-                self._tell(
-                    HashesComputed(run=self.run, hashes=hashes[start : start + limits.MAX_BATCH])
-                )
+            for batch in _cut(hashes):
+                self._tell(HashesComputed(run=self.run, hashes=batch))
             self._hashed[0] += len(numbers)
             self._hashed[1] += sum(self._mine.sizes[number] for number in numbers)
             self._report(wire.Activity.ANALYSING)
@@ -306,10 +341,12 @@ class InventoryTaking:
 
     # --- telling ------------------------------------------------------------------------------
 
-    _to_hash = (0, 0)
-
     def _tell(self, message: InventoryMessage) -> None:
         self._mine.receive(message)
+        if isinstance(message, InventoryBegun):
+            self._begun = message
+        elif isinstance(message, HashesComputed):
+            self._hashes += message.hashes
         self._outlet.broadcast(message)
         self._changed.set()
 
@@ -331,3 +368,9 @@ class InventoryTaking:
                 hashed_size=self._hashed[1],
             ),
         )
+
+
+def _cut(values: list[ValueT]) -> Iterator[list[ValueT]]:
+    """Yield *values* in lists that fit one message."""
+    for start in range(0, len(values), limits.MAX_BATCH):
+        yield values[start : start + limits.MAX_BATCH]

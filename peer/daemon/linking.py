@@ -41,6 +41,7 @@ async def listen(
     stream: Stream,
     reader: FrameReader,
     first: tuple[int, bytes],
+    *,
     session: Session,
     node: NodeIdentity,
 ) -> tuple[Link, Secret]:

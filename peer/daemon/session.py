@@ -90,6 +90,9 @@ class Work(Protocol):
     def link_down(self, peer: int) -> None:
         """Take notice of its end."""
 
+    def member_left(self, peer: int) -> None:
+        """Wait for nothing of a member that has left."""
+
 
 class Session:
     """The session this peer is in.
@@ -300,6 +303,8 @@ class Session:
                 if decided is not None and not decided.done():
                     decided.set_exception(JoinFailed(outcome))
             case Departed(index=index):
+                if self.work is not None:
+                    self.work.member_left(index)
                 entry = self.membership.roster.entry(index)
                 self.notice("member_left", member=entry.name if entry else "")
 

@@ -1,0 +1,353 @@
+"""What a session makes this member do: inventory, comparison, plan, synchronisation, proof.
+
+Owns the one run and the one synchronisation there can be at a time; starts them, hands them
+what arrives, and tells the lifecycle how they end.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+import structlog
+
+from peer.daemon.deciding import Decided, Deciding, wall_clock_ns
+from peer.daemon.held_sources import HeldSources
+from peer.daemon.inventorying import DigestCache, InventoryTaking
+from peer.daemon.session import Session, Spawn
+from peer.daemon.synchronise import Synchronisation
+from peer.errors import PlanChanged
+from peer.inventory.entries import MemberInventory
+from peer.net.mesh import Link
+from peer.session.phases import Phase
+from peer.session.reports import SyncOrdered, SyncStopped
+from peer.transfer.proof import Outcome
+from protocol.endpoint.streams import Stream
+from protocol.errors import LinkClosed, QuintetError, RemoteProtocolError
+from protocol.limits import UNREACHABLE_AFTER
+from protocol.messages.inventory import Entry, InventoryMessage, RelPath
+from protocol.messages.session import Activity, Progress
+from protocol.messages.transfer import TransferMessage
+
+log = structlog.get_logger()
+
+MAX_EARLY: Final = 256
+"""Messages of another member's inventory kept until the leader's start has arrived."""
+
+WORKERS: Final = 3
+"""Threads for hashing, sealing and the disk during a synchronisation."""
+
+
+class SessionWork:
+    """The work of this member in one session.
+
+    Args:
+        session: Whose lifecycle is told.
+        sources: This member's, open.
+        cache: Known digests.
+        spawn: Starts a task.
+        changed: Called when something that people see has changed.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        sources: HeldSources,
+        cache: DigestCache,
+        *,
+        spawn: Spawn,
+        changed: Callable[[], None],
+    ) -> None:
+        self.deciding: Deciding | None = None
+        self.proof: Outcome | None = None
+        self.proving = False
+        self.stopped: SyncStopped | None = None
+        self.allow_deletes = 0
+        """Deletions this member's person lets pass its own brakes."""
+        self.sync: Synchronisation | None = None
+        self._session = session
+        self._sources = sources
+        self._cache = cache
+        self._spawn = spawn
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="sync")
+        self._taking: InventoryTaking | None = None
+        self._early: list[tuple[int, InventoryMessage]] = []
+        self._progress = Progress()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._decision = 0
+
+    # --- inventory ---------------------------------------------------------------------
+
+    def start_inventory(self, run: int) -> None:
+        self.drop_results()
+        lifecycle = self._session.lifecycle
+        self._taking = InventoryTaking(
+            me=self._session.me,
+            run=run,
+            sources={
+                index: len(lifecycle.members[index].sources)
+                for index in self._session.membership.roster.present
+            },
+            probes=self._sources.probes(),
+            settings=lifecycle.settings,
+            cache=self._cache,
+            outlet=self,
+        )
+        self._spawn(self._take_inventory(self._taking))
+        early, self._early = self._early, []
+        for peer, message in early:
+            if message.run == run:
+                self._taking.receive(peer, message)
+
+    async def _take_inventory(self, taking: InventoryTaking) -> None:
+        if not await taking.take() or taking is not self._taking:
+            return
+        inventories = list(taking.inventories.values())
+        indices = self._session.membership.roster.indices
+        deciding = await asyncio.to_thread(
+            Deciding.compare, inventories, self._session.lifecycle.settings, indices
+        )
+        if taking is self._taking:
+            self.deciding = deciding
+            self._session.lifecycle.inventories_in(now=self._loop.time())
+            self._session.drain()
+
+    def receive_inventory(self, peer: int, message: InventoryMessage) -> None:
+        taking = self._taking
+        if taking is not None and message.run <= taking.run:
+            taking.receive(peer, message)
+        elif len(self._early) >= MAX_EARLY:
+            raise RemoteProtocolError("an inventory nobody started")
+        else:
+            self._early.append((peer, message))
+
+    def drop(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+        self._early.clear()
+        self.drop_results()
+
+    def drop_results(self) -> None:
+        """Forget comparison, plan, synchronisation and proof."""
+        self.deciding = None
+        self.proof = None
+        self.proving = False
+        self.stopped = None
+        self._progress = Progress()
+        self._decision += 1
+        self._settled.set()
+        if self.sync is not None:
+            self.sync.abort()
+            self._spawn(self.sync.close())
+            self.sync = None
+
+    # --- what an inventory tells (Outlet) -------------------------------------------------
+
+    def broadcast(self, message: InventoryMessage) -> None:
+        self._session.send(None, message)
+
+    async def drained(self) -> None:
+        for link in list(self._session.links.values()):
+            try:
+                await link.drained()
+            except LinkClosed:
+                continue
+
+    def report(self, activity: Activity, progress: Progress) -> None:
+        self._progress = progress
+        self._session.lifecycle.report(activity, progress)
+        self._session.drain()
+
+    # --- decisions ---------------------------------------------------------------------------
+
+    def decisions_replaced(self, data: bytes) -> None:
+        self._decision += 1
+        self._settled.clear()
+        self._spawn(self._decide(data, self._decision))
+
+    async def _decide(self, data: bytes, number: int) -> None:
+        deciding = self.deciding
+        try:
+            if deciding is None:
+                return
+            decided = await asyncio.to_thread(deciding.decide, data)
+            if number == self._decision:
+                deciding.take(decided)
+        except QuintetError as error:
+            # The leader's own command line has refused it before; another's cannot be shown.
+            log.warning("work.decisions_unusable", code=error.code)
+        finally:
+            if number == self._decision:
+                self._settled.set()
+                self._changed()
+
+    async def settled(self) -> None:
+        """Wait until the plan of the newest decisions is there."""
+        await self._settled.wait()
+
+    # --- synchronisation -------------------------------------------------------------------------
+
+    def prepare(self, sync: bytes, decided: Decided) -> None:
+        """Be ready to serve the others and to begin."""
+        assert self._taking is not None, "a plan comes of an inventory"
+        mine = self._taking.inventories[self._session.me]
+        self.sync = Synchronisation(
+            sync,
+            self._session.me,
+            decided.plan.steps,
+            self._sources.roots(),
+            self._session.links,
+            members=self._session.membership.roster.present,
+            inventoried=_entries_of(mine),
+            report=self._report_sync,
+            executor=self._executor,
+            now_ns=wall_clock_ns,
+        )
+        self.proof = None
+        self.stopped = None
+        self._spawn(self.sync.serve())
+
+    def own_brake(self, decided: Decided) -> bool:
+        """Whether one of this member's own brakes stops the plan."""
+        return any(
+            brake.member == self._session.me and brake.count > self.allow_deletes
+            for brake in decided.brakes
+        )
+
+    def sync_ordered(self, order: SyncOrdered) -> None:
+        self._spawn(self._answer(order))
+
+    async def _answer(self, order: SyncOrdered) -> None:
+        await self.settled()
+        lifecycle = self._session.lifecycle
+        decided = self.deciding.decided if self.deciding is not None else None
+        code = None
+        if decided is None or lifecycle.decisions[0] != order.revision:
+            code = PlanChanged.code
+        elif (
+            decided.proposed.reference_time_ns != order.reference_time_ns
+            or len(decided.plan.steps) != order.steps
+            or decided.plan.digest != order.steps_digest
+        ):
+            code = "plan.differs"
+        elif self.own_brake(decided):
+            code = "plan.brake"
+            self._session.notice("brake", member="")
+        if code is not None or decided is None:
+            lifecycle.refuse_sync(order.sync, code or PlanChanged.code)
+        else:
+            self.prepare(order.sync, decided)
+            lifecycle.accept_sync(order.sync, order.steps_digest)
+        self._session.drain()
+
+    def sync_begun(self, sync: bytes) -> None:
+        del sync  # the lifecycle admits the one that was accepted
+        if self.sync is not None:
+            self._spawn(self._synchronise(self.sync))
+
+    async def _synchronise(self, sync: Synchronisation) -> None:
+        result = await sync.run()
+        activity = Activity.SYNC_DONE
+        if result.aborted:
+            activity = Activity.SYNC_FAILED
+        elif result.failures:
+            activity = Activity.SYNC_ERRORS
+        log.info("work.steps_ended", done=result.done, failed=len(result.failures))
+        if sync is self.sync:
+            self.report(activity, self._progress)
+            await self.prove(sync)
+
+    async def prove(self, sync: Synchronisation, *, again: bool = False) -> Outcome:
+        """Read back the planned end state, on every member."""
+        self.proving = True
+        self._changed()
+        outcome = await sync.prove(again=again)
+        if sync is self.sync:
+            self.proof, self.proving = outcome, False
+            log.info("work.proved", equal=outcome.equal, files=outcome.files)
+            self._changed()
+        return outcome
+
+    def _report_sync(self, progress: Progress) -> None:
+        if self._session.lifecycle.phase is Phase.SYNCHRONISATION:
+            inventory = self._progress
+            self.report(
+                Activity.SYNCHRONISING,
+                msgspec.structs.replace(
+                    inventory,
+                    steps=progress.steps,
+                    steps_done=progress.steps_done,
+                    steps_failed=progress.steps_failed,
+                    content=progress.content,
+                    content_done=progress.content_done,
+                ),
+            )
+
+    def sync_stopped(self, stopped: SyncStopped) -> None:
+        self.stopped = stopped
+        if self.sync is not None:
+            self.sync.abort()
+        if self._session.lifecycle.phase is Phase.COMPARISON and self.sync is not None:
+            # Refused before it began: nothing was done and nothing is to be proved.
+            self._spawn(self.sync.close())
+            self.sync = None
+        name = self._session.membership.roster.entry(stopped.by)
+        self._session.notice("sync_stopped", reason=stopped.code, member=name.name if name else "")
+
+    def receive_transfer(self, peer: int, message: TransferMessage) -> None:
+        if self.sync is not None:
+            self.sync.receive_message(peer, message)
+
+    def receive_stream(self, peer: int, stream: Stream) -> None:
+        if self.sync is None:
+            stream.stop()
+        else:
+            self.sync.accept_data_stream(peer, stream)
+
+    # --- links ----------------------------------------------------------------------
+
+    def link_up(self, peer: int, link: Link) -> None:
+        if self._taking is not None and self._session.lifecycle.phase is Phase.INVENTORY:
+            self._taking.repeat(peer, link.send)
+        if self.sync is not None:
+            self.sync.link_up(peer)
+
+    def link_down(self, peer: int) -> None:
+        if self.sync is not None:
+            self.sync.link_down(peer)
+        if self._taking is not None:
+            self._loop.call_later(UNREACHABLE_AFTER, self._give_up, peer, self._taking)
+
+    def member_left(self, peer: int) -> None:
+        """Wait for nothing of a member that has left."""
+        if self.sync is not None:
+            self.sync.member_left(peer)
+        if self._taking is not None:
+            self._taking.fail(peer)
+
+    def _give_up(self, peer: int, taking: InventoryTaking) -> None:
+        if taking is self._taking and peer not in self._session.links:
+            taking.fail(peer)
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.drop()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _entries_of(mine: MemberInventory) -> Callable[[int, RelPath], Entry | None]:
+    """Return a look-up of this member's own entries by source and path."""
+    numbers: Mapping[tuple[int, RelPath], int] = {
+        (mine.positions[number], mine.path(number)): number for number in range(len(mine))
+    }
+
+    def look_up(source: int, path: RelPath) -> Entry | None:
+        number = numbers.get((source, path))
+        return None if number is None else mine.entry(number)
+
+    return look_up
