@@ -8,7 +8,7 @@ from aioquic.quic import events
 
 from protocol.endpoint.paths import Path
 from protocol.endpoint.streams import Signal, Stream
-from protocol.errors import CloseCode, LinkClosed, LocalProtocolError
+from protocol.errors import CloseCode, LinkClosed
 from protocol.limits import STEP_TIMEOUT
 from protocol.quic.connection import BoundedQuicConnection
 
@@ -163,6 +163,10 @@ class Connection:
         self.path.datagram_size = size
         self.quic.set_datagram_size(size)
 
+    def forget_path(self) -> None:
+        """Start congestion control and round-trip times anew: the path has changed."""
+        self.quic.forget_path()
+
     def keepalive(self, interval: float | None) -> None:
         """Ping after *interval* seconds without a packet from the peer; None: never."""
         self._keepalive = interval
@@ -180,6 +184,12 @@ class Connection:
         self.quic.close(error_code=code, reason_phrase=reason[:MAX_REASON])
         self._end(LinkClosed(code, reason, by_us=True))
         self._driver.transmit(self, self._driver.time())
+
+    def break_off(self) -> None:
+        """End the connection without a word: its machine cannot be trusted any more."""
+        if self._ended is None:
+            self._end(LinkClosed(CloseCode.INTERNAL, "broken", by_us=True))
+        self._driver.terminated(self)
 
     async def wait_closed(self) -> LinkClosed:
         """Wait until the connection has ended, and return how."""
@@ -259,10 +269,9 @@ class Connection:
 
     def handle_timer(self, now: float) -> None:
         """Act on whatever deadline has passed."""
-        timer = self.quic.get_timer()
-        if timer is not None and timer <= now:
-            self.quic.handle_timer(now)
-            self.drain()
+        # Harmless when this deadline was not the machine's; asking first costs more.
+        self.quic.handle_timer(now)
+        self.drain()
         if self._ended is not None:
             return
         if self._vouch_by is not None and self._vouch_by <= now:
@@ -289,6 +298,11 @@ class Connection:
                 stream.take_data(event.data, ended=event.end_stream)
             else:
                 self._handle_event(event)
+        self._end_if_open()
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _end_if_open(self) -> None:
         termination = self.quic.termination
         if termination is not None and self._ended is None:
             self._end(
@@ -299,8 +313,6 @@ class Connection:
                     transport=termination.frame_type is not None,
                 )
             )
-
-    # --- inside -----------------------------------------------------------------------------
 
     def _handle_event(self, event: events.QuicEvent) -> None:
         match event:
@@ -320,16 +332,11 @@ class Connection:
             case events.ConnectionIdRetired(connection_id=connection_id):
                 self._driver.retired(self, connection_id)
             case events.ConnectionTerminated():
-                self.drain_end(event)
+                self._end_if_open()
+                self._driver.terminated(self)
             case _:
                 # Pings acknowledged and the protocol negotiated need no action.
                 pass
-
-    def drain_end(self, event: events.ConnectionTerminated) -> None:
-        """Take the library's last event."""
-        if self._ended is None:
-            self._end(LinkClosed(event.error_code, event.reason_phrase, by_us=True, transport=True))
-        self._driver.terminated(self)
 
     def _stream_of(self, stream_id: int) -> Stream:
         stream = self._streams.get(stream_id)
@@ -341,8 +348,6 @@ class Connection:
         return stream
 
     def _end(self, how: LinkClosed) -> None:
-        if self._ended is not None:
-            raise LocalProtocolError("a connection ends once")
         self._ended = how
         self._changed.give()
         for stream in [*self._streams.values(), *self._unacknowledged]:

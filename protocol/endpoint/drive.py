@@ -47,7 +47,7 @@ from protocol.endpoint.demux import FIXED, LONG, Kind, destination_of, initial_h
 from protocol.endpoint.paths import Address, Path, Remote, Via, address_of
 from protocol.endpoint.streams import Signal
 from protocol.endpoint.timers import Timers
-from protocol.endpoint.udp import UdpSocket
+from protocol.endpoint.udp import UdpSocket, open_sockets
 from protocol.errors import CloseCode, LinkClosed, LocalProtocolError
 from protocol.limits import LINK_IDLE, STEP_TIMEOUT
 from protocol.quic.connection import (
@@ -56,7 +56,7 @@ from protocol.quic.connection import (
     Identity,
     quic_configuration,
 )
-from protocol.quic.trains import Train
+from protocol.quic.trains import Train, prefixed
 
 RECEIVE_BATCH: Final = 64
 """Datagrams taken before anything is sent: one acknowledgement then covers them all."""
@@ -136,23 +136,8 @@ class Endpoint:
         Raises:
             OSError: If not even one of them can be bound.
         """
-        sockets: list[UdpSocket] = []
-        failure: OSError | None = None
-        for host, wanted in binds:
-            ports = [wanted]
-            if wanted == 0 and sockets:
-                ports.insert(0, sockets[0].address[1])
-            for port in ports:
-                try:
-                    sockets.append(UdpSocket((host, port), offload=offload))
-                except OSError as exc:
-                    failure = exc
-                else:
-                    break
-        if not sockets:
-            raise failure or OSError("nothing to bind")
         return cls(
-            sockets,
+            open_sockets(binds, offload=offload),
             alpn_served=alpn_served,
             retry=retry,
             on_stun=on_stun,
@@ -330,11 +315,20 @@ class Endpoint:
         elif kind is Kind.PROBE:
             self.on_probe(data, source)
 
-    @staticmethod
-    def _feed(connection: Connection, run: list[bytes], source: Remote, now: float) -> None:
+    def _feed(self, connection: Connection, run: list[bytes], source: Remote, now: float) -> None:
         path = connection.path
         path.bytes_received += sum(map(len, run))
-        if connection.receive(run, now):
+        try:
+            genuine = connection.receive(run, now)
+        except Exception as exc:  # noqa: BLE001  # see below
+            # A fault in the library's parsers. One peer's packet may end that peer's
+            # connection, never another's batch.
+            self._loop.call_exception_handler(
+                {"message": f"{connection} broke on a packet", "exception": exc}
+            )
+            connection.break_off()
+            return
+        if genuine:
             path.last_received = now
             path.seen_from = source
 
@@ -348,7 +342,8 @@ class Endpoint:
         if verdict is None:
             return None
         if isinstance(verdict, Challenge):
-            self._send_raw([verdict.packet], source)
+            prefix = source.prefix if isinstance(source, Via) else b""
+            self.send_datagram(prefix + verdict.packet, source)
             return None
         quic = BoundedQuicConnection(
             configuration=quic_configuration(
@@ -363,9 +358,10 @@ class Endpoint:
         self.issued(connection, header.destination_cid)
         self.issued(connection, quic.host_cid)
         self._feed(connection, [data], source, now)
-        if not quic.accepted:
+        if not quic.accepted and not connection.is_closed:
             # Nobody who can make a packet sent this: it may not take a place.
-            self.terminated(connection)
+            connection.break_off()
+        if connection.is_closed:
             return None
         return connection
 
@@ -387,7 +383,7 @@ class Endpoint:
             trains = connection.quic.send_batch(now)
             if trains and udp is not None:
                 if isinstance(path.remote, Via) and path.remote.prefix:
-                    trains = [_prefixed(train, path.remote.prefix) for train in trains]
+                    trains = [prefixed(train, path.remote.prefix) for train in trains]
                 self._send(udp, trains, address_of(path.remote))
                 path.bytes_sent += sum(train.size for train in trains)
                 path.last_sent = now
@@ -399,8 +395,10 @@ class Endpoint:
 
     def transmit_soon(self, connection: Connection) -> None:
         """Transmit once the code running now has finished."""
+        if self._is_closed:
+            return
         self._dirty[connection] = None
-        if self._flush_handle is None and not self._is_closed:
+        if self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -421,18 +419,14 @@ class Endpoint:
             self._changed.give()
             self._flush()
 
-    def _send_raw(self, datagrams: list[bytes], remote: Remote) -> None:
-        prefix = remote.prefix if isinstance(remote, Via) else b""
-        for data in datagrams:
-            self.send_datagram(prefix + data, remote)
-
     def _keep_close(self, connection: Connection, trains: list[Train]) -> None:
-        packets = [b"".join(train.buffers) for train in trains if train.count == 1]
-        connection.keep_close(lambda: self._send_raw_again(packets, connection.path.remote))
+        packets = [b"".join(train.buffers) for train in trains]
 
-    def _send_raw_again(self, packets: list[bytes], remote: Remote) -> None:
-        for data in packets:
-            self.send_datagram(data, remote)
+        def repeat() -> None:
+            for data in packets:
+                self.send_datagram(data, connection.path.remote)
+
+        connection.keep_close(repeat)
 
     def _socket_to(self, remote: Remote) -> UdpSocket | None:
         if isinstance(remote, Via) and remote.socket is not None:
@@ -468,30 +462,16 @@ class Endpoint:
     def retired(self, connection: Connection, connection_id: bytes) -> None:
         """Route it no more."""
         connection.connection_ids.discard(connection_id)
-        if self._routes.get(connection_id) is connection:
-            del self._routes[connection_id]
+        self._routes.pop(connection_id, None)
 
     def terminated(self, connection: Connection) -> None:
         """Forget the connection."""
         if connection not in self._connections:
             return
+        if connection in self._accepted:
+            self._accepted.remove(connection)
         self.authenticated(connection)
         del self._connections[connection]
         for connection_id in list(connection.connection_ids):
             self.retired(connection, connection_id)
         connection.deadline = None
-
-
-def _prefixed(train: Train, prefix: bytes) -> Train:
-    """Return *train* with *prefix* before every datagram."""
-    parts = len(train.buffers) // train.count
-    buffers: list[bytes] = []
-    for at in range(0, len(train.buffers), parts):
-        buffers.append(prefix)
-        buffers.extend(train.buffers[at : at + parts])
-    return Train(
-        buffers,
-        train.segment + len(prefix),
-        train.count,
-        train.size + train.count * len(prefix),
-    )

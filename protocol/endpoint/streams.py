@@ -280,13 +280,14 @@ class Stream:
     def _check_writable(self) -> None:
         self._connection.check_open()
         if self._refused is None:
+            if self._finished:
+                raise LocalProtocolError("the stream is finished")
             code = self._quic.send_refused(self.stream_id)
             if code is not None:
+                # Refused before anybody here knew the stream.
                 self._refused = StreamReset(code)
         if self._refused is not None:
             raise self._refused
-        if self._finished:
-            raise LocalProtocolError("the stream is finished")
 
     def _high_water(self) -> int:
         return min(max(HIGH_WATER, 2 * self._quic.congestion_window), MAX_HIGH_WATER)

@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from protocol.endpoint.paths import Address
@@ -42,22 +43,33 @@ LINUX: Final = sys.platform == "linux"
 """Elsewhere these numbers mean other options."""
 
 _GRO_SPACE: Final = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
-_LOST: Final = frozenset(
-    {
-        errno.EMSGSIZE,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.EHOSTDOWN,
-        errno.EPERM,
-        errno.EACCES,
-        errno.ENOBUFS,
-        errno.EADDRNOTAVAIL,
-        errno.ECONNREFUSED,
-        errno.EINVAL,
-    }
-)
-"""What the network or the firewall did to a datagram: it is lost, like any other."""
+_BUGS: Final = frozenset({errno.EBADF, errno.ENOTSOCK, errno.EDESTADDRREQ})
+"""Errors of this program; every other is what the network or a firewall did to a datagram,
+which is lost then like any other."""
+
+
+def open_sockets(binds: Sequence[Address], *, offload: bool = True) -> list["UdpSocket"]:
+    """Return sockets bound to *binds*; one that cannot be bound is left out.
+
+    A second family takes the port the first got, where that is free.
+
+    Raises:
+        OSError: If not even one of them can be bound.
+    """
+    sockets: list[UdpSocket] = []
+    failure: OSError | None = None
+    for host, wanted in binds:
+        ports = [sockets[0].address[1], 0] if sockets and not wanted else [wanted]
+        for port in ports:
+            try:
+                sockets.append(UdpSocket((host, port), offload=offload))
+            except OSError as exc:
+                failure = exc
+            else:
+                break
+    if not sockets:
+        raise failure or OSError("nothing to bind")
+    return sockets
 
 
 class UdpSocket:
@@ -187,10 +199,12 @@ class UdpSocket:
             return False
         except OSError as exc:
             if train.count > 1 and exc.errno in {errno.EIO, errno.EINVAL}:
-                # This device cannot cut trains; some can on one interface only.
-                self.gso = False
-                return self._send_singly(train, address)
-            if exc.errno not in _LOST:
+                lost = self.lost
+                sent = self._send_singly(train, address)
+                # Singly it went: this device cannot cut trains.
+                self.gso = self.lost > lost
+                return sent
+            if exc.errno in _BUGS:
                 raise
             self.lost += train.count
         return True
@@ -205,7 +219,7 @@ class UdpSocket:
             except BlockingIOError:
                 return False
             except OSError as exc:
-                if exc.errno not in _LOST:
+                if exc.errno in _BUGS:
                     raise
                 self.lost += 1
             # What was sent leaves the train, so that a full buffer resumes in the middle.

@@ -270,9 +270,14 @@ class BoundedQuicConnection(QuicConnection):
         return 0 if stream is None else len(stream.sender._buffer)
 
     def send_refused(self, stream_id: int) -> int | None:
-        """Return the error code a stream's sending side was reset with, or None."""
+        """Return the error code a stream's sending side was reset with, or None.
+
+        0 also stands for a stream that is over and forgotten, however it ended.
+        """
         stream = self._streams.get(stream_id)
-        return None if stream is None else stream.sender._reset_error_code
+        if stream is None:
+            return 0 if self._stream_is_discarded(stream_id) else None
+        return stream.sender._reset_error_code
 
     @property
     def window_step(self) -> int:
@@ -336,6 +341,8 @@ class BoundedQuicConnection(QuicConnection):
 
     def next_event(self) -> events.QuicEvent | None:
         event = super().next_event()
+        if event is None:
+            return None
         if isinstance(event, events.StreamDataReceived):
             credit = self._credits.get(event.stream_id)
             if credit is None:
@@ -421,8 +428,8 @@ class BoundedQuicConnection(QuicConnection):
         wanted = self._consumed + self._connection_window
         if wanted - limit.value >= self._connection_window // 2:
             limit.value = wanted
-        self._stream_limit(0)
-        self._stream_limit(2)
+        self._local_max_streams_bidi.value = self._max_bidi + self._done_bidi
+        self._local_max_streams_uni.value = self._max_uni + self._done_uni
         # With nothing used the library finds no reason to double the window.
         used, limit.used = limit.used, 0
         try:

@@ -50,3 +50,14 @@ def couple(datagrams: list[bytes]) -> list[Train]:
             # A short datagram ends its train.
             train = None
     return trains
+
+
+def prefixed(train: Train, prefix: bytes) -> Train:
+    """Return *train* with *prefix* before every datagram."""
+    parts = len(train.buffers) // train.count
+    buffers: list[bytes] = []
+    for at in range(0, len(train.buffers), parts):
+        buffers.append(prefix)
+        buffers.extend(train.buffers[at : at + parts])
+    extra = len(prefix)
+    return Train(buffers, train.segment + extra, train.count, train.size + train.count * extra)

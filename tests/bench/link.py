@@ -22,14 +22,16 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 
-from aioquic.asyncio import connect, serve
+from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent, StreamDataReceived
 
 from protocol.endpoint.connections import Connection
 from protocol.endpoint.drive import Endpoint
 from protocol.endpoint.paths import Path
+from protocol.endpoint.streams import Stream
 from protocol.limits import MIB
 from protocol.quic.connection import Identity
 
@@ -245,7 +247,7 @@ async def thread_send(port: int, size: int, count: int) -> None:
     async def open_stream() -> None:
         streams.append(connection.open_stream())
 
-    streams: list = []
+    streams: list[Stream] = []
     await thread.call(open_stream())
     (stream,) = streams
     piece = os.urandom(PIECE)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
@@ -33,7 +34,8 @@ class QuicPair:
     ) -> None:
         self.now = 0.0
         self.drop: Callable[[QuicConnection, bytes], bool] = lambda sender, data: False
-        self.client = client or BoundedQuicConnection(
+        # Mostly ours; some tests bring a client of the library as it is.
+        self.client: Any = client or BoundedQuicConnection(
             configuration=quic_configuration(
                 alpn=client_alpn, datagram_size=datagram_size, idle_timeout=idle_timeout
             )

@@ -187,6 +187,17 @@ async def test_datagrams_grow_when_the_owner_says_so() -> None:
         assert ends.client.quic._max_datagram_size == 1452
 
 
+async def test_a_new_path_is_measured_anew() -> None:
+    """The owner decides when it is one."""
+    async with linked() as ends:
+        ends.client.forget_path()
+
+        assert ends.client.round_trip is None
+        ends.client.quic.send_ping(1)
+        ends.client.transmit_soon()
+        await until(lambda: ends.client.round_trip is not None)
+
+
 async def test_nothing_is_exported_from_a_handshake_that_failed() -> None:
     """The error is ours: the caller asked too early."""
     async with endpoints() as (near, _):

@@ -6,7 +6,9 @@ import ssl
 from collections.abc import AsyncIterator
 
 import pytest
-from aioquic.asyncio import QuicConnectionProtocol, connect, serve
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
@@ -156,6 +158,33 @@ async def test_what_nobody_can_have_encrypted_takes_no_place(
     assert endpoint._admission.unauthenticated == 0
 
 
+async def test_a_fault_of_the_library_ends_its_own_connection_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is reported; the rest of the batch, and everybody else, goes on."""
+    async with endpoints() as (near, far):
+        pairs = [await link(near, far) for _ in range(2)]
+        seen: list[bytes] = []
+        far.on_stun = lambda data, source: seen.append(data)
+        reports: list[dict[str, object]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: reports.append(context))
+
+        def broken(datagrams: object, peer: object, now: float) -> None:
+            raise KeyError("no such frame")
+
+        monkeypatch.setattr(pairs[0].server.quic, "receive_batch", broken)
+        (connection_id, *_) = pairs[0].server.connection_ids
+
+        far._take_runs([(near.addresses[0], [b"\x40" + connection_id + bytes(40), b"\x00stun"])])
+
+        assert seen == [b"\x00stun"]
+        assert len(reports) == 1
+        assert (await pairs[0].server.wait_closed()).error_code == CloseCode.INTERNAL
+        assert far.connections == [pairs[1].server]
+        assert not pairs[1].server.is_closed
+
+
 async def test_packets_for_nobody_are_dropped(
     watched: tuple[Endpoint, RecordingSocket],
 ) -> None:
@@ -290,6 +319,49 @@ async def test_quic_crosses_a_relay_that_forwards_what_it_cannot_read() -> None:
         assert ends.server.path.remote == down
 
 
+async def test_a_stranger_behind_a_relay_gets_its_retry_there() -> None:
+    """The header goes before that packet, too."""
+    async with endpoints(retry=True) as (near, far):
+        up, down = Via(far.addresses[0], b"\x28up.."), Via(near.addresses[0], b"\x28down")
+        far.on_probe = lambda data, source: far.inject(data[5:], down)
+        near.on_probe = lambda data, source: near.inject(data[5:], up)
+
+        ends = await link(near, far, Path(up))
+
+        assert ends.client.quic._retry_count == 1
+
+
+async def test_a_run_of_several_connections_is_sorted_out() -> None:
+    """One address, two connections, one batch."""
+    async with endpoints() as (near, far):
+        pairs = [await link(near, far) for _ in range(2)]
+        packets: list[bytes] = []
+        for pair in (*pairs, pairs[0]):
+            pair.client.quic.send_ping(1)
+            packets += [
+                b"".join(train.buffers)
+                for train in pair.client.quic.send_batch(asyncio.get_running_loop().time())
+            ]
+        before = [pair.server.quic.accepted for pair in pairs]
+
+        far._take_runs([(near.addresses[0], packets)])
+
+        after = [pair.server.quic.accepted for pair in pairs]
+        assert [new - old for new, old in zip(after, before, strict=True)] == [2, 1]
+
+
+async def test_a_connection_that_ended_unseen_is_not_accepted() -> None:
+    """Nobody is handed what is already over."""
+    async with endpoints() as (near, far):
+        client = await near.connect(far.addresses[0], alpn=ALPN)
+        await until(lambda: len(far._accepted) == 1)
+
+        client.close()
+        await until(lambda: not far.connections)
+
+        assert not far._accepted
+
+
 # --- its end -------------------------------------------------------------------------------------
 
 
@@ -338,6 +410,38 @@ async def test_a_full_kernel_buffer_delays_and_loses_nothing() -> None:
         assert received == data
         assert udp.lost == 0
         udp._socket = kernel
+
+
+async def test_closing_waits_for_a_full_buffer_a_moment_only() -> None:
+    """What cannot be sent in a quarter of a second is not worth waiting for."""
+    async with endpoints() as (near, far):
+        for stays_full in (False, True):
+            ends = await link(near, far)
+            udp = near._own[False]
+            kernel = udp._socket
+            udp._socket = Full(kernel)  # type: ignore[assignment]
+            ends.client.close()
+            assert udp.is_full
+            if not stays_full:
+                udp._socket = kernel
+                assert (await ends.server.wait_closed()).error_code == CloseCode.NORMAL
+        await near.close()
+        assert not ends.server.is_closed
+
+
+class Full:
+    """A kernel socket whose buffer stays full."""
+
+    def __init__(self, kernel: object) -> None:
+        self._kernel = kernel
+
+    def __getattr__(self, name: str) -> object:
+        if name in {"sendmsg", "sendto"}:
+            return self._refuse
+        return getattr(self._kernel, name)
+
+    def _refuse(self, *args: object) -> int:
+        raise BlockingIOError
 
 
 class Choking:

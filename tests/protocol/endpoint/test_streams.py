@@ -210,6 +210,43 @@ async def test_a_stopped_stream_fails_its_writers_and_frees_the_window() -> None
         assert isinstance(await raised_by(stream.write(b"x")), StreamReset)
 
 
+async def test_what_crosses_a_stop_is_consumed_unseen() -> None:
+    """The writer may end a stream it was told to stop; both sides forget it."""
+    async with linked() as ends:
+        stream = ends.client.open_stream()
+        stream.write_nowait(b"first")
+        theirs = await ends.server.accept_stream()
+        assert await theirs.read() == b"first"
+
+        stream.write_nowait(b"crossing")
+        theirs.stop(4)
+        theirs.finish()
+        await until(lambda: stream._refused is not None)
+        stream.finish()
+
+        await until(lambda: not ends.server._streams and not ends.client._streams)
+        assert ends.server.quic.unread == 0
+        assert ends.server.quic._consumed == len(b"firstcrossing")
+
+
+async def test_a_stream_refused_before_it_was_known_cannot_be_written() -> None:
+    """The peer opens it, wants no answer, and is done."""
+    async with linked() as ends:
+        for stays in (True, False):
+            stream = ends.client.open_stream()
+            stream.write_nowait(b"x")
+            ends.client.quic.stop_stream(stream.stream_id, 5)
+            if not stays:
+                stream.finish()
+            theirs = await ends.server.accept_stream()
+            await until(lambda s=theirs: ends.server.quic.send_refused(s.stream_id) is not None)
+
+            failure = await raised_by(theirs.write(b"answer"))
+
+            assert isinstance(failure, StreamReset)
+            theirs.finish()
+
+
 async def test_stopping_what_has_ended_is_harmless() -> None:
     """So is resetting what can only be read."""
     async with linked() as ends:

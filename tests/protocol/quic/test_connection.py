@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import psutil
 import pytest
@@ -63,9 +64,10 @@ def test_the_exporter_secret_of_rfc_8448_is_reproduced() -> None:
     schedule.secret = bytes.fromhex(
         "18df06843d13a08bf2a449844c5f8a478001bc4d4c627984d5a41da8d0402919"
     )
-    schedule.hash = FixedTranscript(
+    transcript: Any = FixedTranscript(
         bytes.fromhex("9608102a0f1ccc6db6250b7b7e417b1a000eaada3daae4777a7686c9ff83df13")
     )
+    schedule.hash = transcript
     pair = QuicPair()
     pair.client.connect(PEER, 0.0)
     pair.client.tls = KnownTls(schedule)
@@ -237,6 +239,17 @@ def test_authentication_raises_windows_and_stream_counts(pair: QuicPair) -> None
     told = [pair.client._streams[i].max_stream_data_remote for i in stream_ids]
     assert told == [STREAM_WINDOW, STREAM_WINDOW]
     assert pair.client._remote_max_data == CONNECTION_WINDOW
+
+
+def test_a_node_vouches_without_widening(pair: QuicPair) -> None:
+    """Its clients stay strangers in all but the time they may be silent."""
+    pair.client.send_stream_data(0, bytes(MIB))
+
+    pair.server.authenticated(widen=False)
+    pair.run(30)
+
+    assert pair.received(pair.server) == PRE_AUTH_WINDOW
+    assert pair.server._idle_timeout() == 30.0
 
 
 def test_no_unidirectional_stream_opens_before_authentication(pair: QuicPair) -> None:
@@ -514,6 +527,10 @@ def test_the_peer_can_refuse_to_be_sent_more(pair: QuicPair) -> None:
     pair.run(1)
 
     assert pair.client.send_refused(stream_id) == 9
+    pair.server.send_stream_data(stream_id, b"", end_stream=True)
+    pair.run()
+    assert stream_id not in pair.client._streams
+    assert pair.client.send_refused(stream_id) == 0
 
 
 def test_the_datagram_size_changes_while_data_flows(pair: QuicPair) -> None:

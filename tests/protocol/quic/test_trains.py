@@ -3,7 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.quic.trains import MAX_TRAIN_BYTES, MAX_TRAIN_DATAGRAMS, couple
+from protocol.quic.trains import (
+    MAX_TRAIN_BYTES,
+    MAX_TRAIN_DATAGRAMS,
+    Train,
+    couple,
+    prefixed,
+)
 
 
 @given(st.lists(st.sampled_from([1, 600, 1200, 1452, 9000]).map(bytes), max_size=200))
@@ -40,3 +46,12 @@ def test_trains_end_at_the_bounds() -> None:
 
     assert [train.count for train in small] == [64, 1]
     assert [train.count for train in large] == [7, 1]
+
+
+def test_a_prefix_goes_before_every_datagram() -> None:
+    """Also where a datagram consists of several buffers."""
+    train = Train([b"h1", b"body", b"h2", b"end"], 6, 2, 11)
+
+    wrapped = prefixed(train, b"pre")
+
+    assert wrapped == Train([b"pre", b"h1", b"body", b"pre", b"h2", b"end"], 9, 2, 17)
