@@ -111,6 +111,10 @@ class Run:
         """Carry frames until nobody has any, admitting whoever is authenticated."""
         self.candidate.start(now=now)
         self.sponsor.start(now=now)
+        return self.carry(now=now)
+
+    def carry(self, *, now: float = 0.0) -> "Run":
+        """The same for two sides that have started."""
         try:
             while self._step(now):
                 pass
