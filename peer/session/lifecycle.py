@@ -6,76 +6,43 @@ each member sees for itself. Which act is legal when, and for whom, is the table
 ``peer.session.rights``; where it leads, the table of ``peer.session.phases``.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from peer.errors import PlanEmpty, SessionAlone, WrongPhase
-from peer.session import phases, rights
+from peer.session import rights
 from peer.session.members import ENDED, RUNNING, MemberRecord
-from peer.session.orders import Orders
 from peer.session.phases import Move, Phase
 from peer.session.reports import (
     Changed,
     DecisionsReplaced,
-    InventoryDropped,
-    InventoryWanted,
-    LifecycleEvent,
-    PhaseChanged,
-    SyncBegun,
+    Refused,
     SyncOrdered,
     SyncStopped,
 )
 from peer.session.rights import Act
 from peer.session.session_settings import SessionSettings
-from peer.session.start import Start, statement
+from peer.session.standing import ABORTED, Standing
+from peer.session.start import Start
 from protocol import codec
-from protocol.crypto.identity import START, NodeIdentity, verify
-from protocol.errors import RemoteProtocolError, SealBroken
-from protocol.ids import letter_of
-from protocol.limits import MAX_CONTROL_PLAINTEXT
+from protocol.crypto.identity import START, verify
+from protocol.errors import QuintetError, RemoteProtocolError, SealBroken
 from protocol.messages import session as wire
 from protocol.messages.base import Message
 
-CROSSING_TIME: Final = 5.0
-"""Seconds into Comparison in which a member that still waits for the last hash may cancel."""
-
-DECISION_PART: Final = MAX_CONTROL_PLAINTEXT // 4
-"""Bytes of the rules and actions in one message."""
-
-MAX_EARLY: Final = 4200
-"""Messages of the leader kept while this member still waits for the last hash."""
+MAX_WAITING: Final = 16
+"""Messages kept of members whose admission this member has not heard of yet."""
 
 
-class Lifecycle:
+class Lifecycle(Standing):
     """One member's state of the session.
 
     Args:
         me: This member's index.
         identity: This member's node key; signs START.
     """
-
-    def __init__(self, me: int, *, identity: NodeIdentity) -> None:
-        self.me = me
-        self.leader = me
-        self.epoch = 1
-        self.phase = Phase.PREPARATION
-        self.settings = SessionSettings()
-        self.run = 0
-        self.decisions: tuple[int, bytes] = (0, b"")
-        self.members: dict[int, MemberRecord] = {me: MemberRecord()}
-        self.start: Start | None = None
-        self._identity = identity
-        self._node_keys: Mapping[int, bytes] = {}
-        self._present: frozenset[int] = frozenset({me})
-        self._orders = Orders()
-        self._compared_at: float | None = None
-        self._early: list[tuple[int, Message]] = []
-        self._parts: list[bytes] = []
-        self._outbox: list[tuple[int | None, Message]] = []
-        self._events: deque[LifecycleEvent] = deque()
 
     # --- what the membership tells ------------------------------------------------
 
@@ -90,17 +57,31 @@ class Lifecycle:
             index: self.members.get(index) or MemberRecord() for index in sorted(node_keys)
         }
         self._events.append(Changed())
+        if self.start is not None and not self.start.begun and self.start.by != leader:
+            # Nobody is left who could begin it.
+            self._call_off(self.start.by)
         self._settle_start()
+        self._retry_waiting()
 
     def link_up(self, index: int) -> None:
-        """Tell the member at the other end of a new link what this one owns."""
+        """Tell the member at the other end of a new link what this one owns, and decided.
+
+        What was said while there was no link is repeated; who knows it already ignores it.
+        """
         mine = self.members[self.me]
         self._outbox += [
-            (index, wire.SourcesChanged(revision=mine.revision, sources=mine.sources)),
+            (index, self._sources_message()),
             (index, wire.ActivityChanged(activity=mine.activity, progress=mine.progress)),
         ]
-        if self.me == self.leader:
-            self._outbox.append((index, self._settings_message()))
+        if self.me != self.leader:
+            return
+        self._send(index, self._settings_message())
+        if self.phase is Phase.INVENTORY:
+            self._send(index, self._inventory_message(self.run))
+        elif self.phase is Phase.PREPARATION and self.run:
+            self._send(index, wire.InventoryCancelled(run=self.run))
+        elif self.phase is Phase.COMPARISON and self.start is None:
+            self._send_decisions(index)
 
     # --- acts of this member --------------------------------------------------------
 
@@ -109,7 +90,7 @@ class Lifecycle:
         self._check(Act.CHANGE_SOURCES, owner=self.me)
         mine = self.members[self.me]
         mine.sources, mine.revision = list(sources), mine.revision + 1
-        self._broadcast(wire.SourcesChanged(revision=mine.revision, sources=mine.sources))
+        self._broadcast(self._sources_message())
         self._events.append(Changed())
 
     def change_settings(self, settings: SessionSettings) -> None:
@@ -132,13 +113,8 @@ class Lifecycle:
         offering = [index for index in present if self.members[index].sources]
         if len(offering) < 2:  # noqa: PLR2004  # the same
             raise SessionAlone
-        message = wire.InventoryStarted(
-            order=self._order(),
-            run=self.run + 1,
-            source_revisions={index: self.members[index].revision for index in present},
-        )
-        self._broadcast(message)
-        self._begin_run(message.run)
+        self._broadcast(self._inventory_message(self.run + 1))
+        self._begin_run(self.run + 1)
 
     def cancel_inventory(self) -> None:
         """End the inventory for all; back to Preparation."""
@@ -146,33 +122,23 @@ class Lifecycle:
         if self.phase is not Phase.INVENTORY:
             raise WrongPhase(self.phase.value)
         self._broadcast(wire.InventoryCancelled(run=self.run))
-        self._drop_run()
+        self._drop_run(self.me)
 
     def inventories_in(self, *, now: float) -> None:
         """Enter Comparison: this member holds every inventory of the run."""
         self._move(Move.INVENTORIES_IN)
-        self._compared_at = now
-        early, self._early = self._early, []
-        for sender, message in early:
-            self.receive_message(sender, message, now=now)
+        self._runs.compared(now=now)
+        self._events += self._held.values()
+        self._held.clear()
 
     def change_decisions(self, data: bytes) -> None:
         """Replace the rules and targeted actions (encoded), at every member."""
         self._check(Act.DECIDE)
-        revision = self.decisions[0] + 1
-        parts = [data[i : i + DECISION_PART] for i in range(0, len(data), DECISION_PART)] or [b""]
-        for number, part in enumerate(parts):
-            self._broadcast(
-                wire.DecisionsChanged(
-                    order=self._order(),
-                    revision=revision,
-                    part=number,
-                    parts=len(parts),
-                    data=part,
-                )
-            )
-        self.decisions = (revision, data)
-        self._events.append(DecisionsReplaced(revision, data))
+        if self.start is not None:
+            raise WrongPhase(self.phase.value)
+        self._decisions.replace(data)
+        self._send_decisions(None)
+        self._events.append(DecisionsReplaced(*self.decisions))
 
     def order_sync(
         self, sync: bytes, *, reference_time_ns: int, steps: int, steps_digest: bytes
@@ -197,28 +163,34 @@ class Lifecycle:
                 unsigned, signature=self._identity.sign(START, self._statement(unsigned))
             )
         )
-        self.start = Start(sync, steps_digest, self._present, {self.me})
+        self.start = Start(self.me, sync, steps_digest, self._present, {self.me})
         self._begin_if_all_accepted()
 
     def accept_sync(self, sync: bytes, steps_digest: bytes) -> None:
         """Tell the leader that this member's own plan has the digest of START."""
-        if self.start is not None and self.start.sync == sync:
+        if self._awaits_answer(sync) and self.me != self.leader:
             self._send(
                 self.leader, wire.SynchronisationAccepted(sync=sync, steps_digest=steps_digest)
             )
 
     def refuse_sync(self, sync: bytes, code: str) -> None:
         """Tell the leader that this member does not take part."""
-        if self.start is not None and self.start.sync == sync:
+        if not self._awaits_answer(sync):
+            return
+        if self.me == self.leader:
+            self.abort_sync(code)
+        else:
             self._send(self.leader, wire.SynchronisationRefused(sync=sync, code=code))
             self.start = None
 
-    def abort_sync(self, code: str = "sync.aborted") -> None:
-        """Stop the synchronisation for all."""
-        self._check(Act.ABORT_SYNC)
-        assert self.start is not None, "the phase says that one is under way"
-        self._broadcast(wire.SynchronisationAborted(sync=self.start.sync, code=code))
-        self._events.append(SyncStopped(self.start.sync, code, self.me))
+    def abort_sync(self, code: str = ABORTED) -> None:
+        """Stop the synchronisation for all; its leader may also before it has begun."""
+        start = self.start
+        if start is None or self.me != self.leader:
+            self._check(Act.ABORT_SYNC)
+        assert start is not None, "the phase says that one is under way"
+        self._broadcast(wire.SynchronisationAborted(sync=start.sync, code=code))
+        self._stop(start, code, self.me)
 
     def restart(self) -> None:
         """Go back to Preparation with members, letters, sources and settings.
@@ -232,7 +204,7 @@ class Lifecycle:
             raise WrongPhase(self.phase.value)
         self._check(Act.RESTART)
         self._broadcast(wire.Restarted(order=self._order()))
-        self._clear()
+        self._clear(self.me)
 
     def report(self, activity: wire.Activity, progress: wire.Progress) -> None:
         """Tell all what this member is doing and how far it is."""
@@ -252,7 +224,11 @@ class Lifecycle:
             RemoteProtocolError: If the message contradicts what is known; nothing has changed.
         """
         if sender not in self.members:
-            raise RemoteProtocolError(f"message of {sender}, who is not in the roster")
+            # Its word may overtake the committer's that it is in.
+            if len(self._waiting) >= MAX_WAITING:
+                raise RemoteProtocolError(f"messages of {sender}, who is not in the roster")
+            self._waiting.append((sender, message, now))
+            return
         match message:
             case wire.SourcesChanged():
                 self._take_sources(sender, message)
@@ -262,28 +238,15 @@ class Lifecycle:
                 self._events.append(Changed())
                 self._settle_start()
             case wire.SettingsChanged():
-                self._check(Act.CHANGE_SETTINGS, actor=sender)
-                settings = codec.decode(message.settings, SessionSettings)
-                self._take_order(sender, message.order)
-                self.settings = settings
-                self._events.append(Changed())
+                self._take_settings(sender, message)
             case wire.InventoryStarted():
-                self._check(Act.START_INVENTORY, actor=sender)
-                if message.run <= self.run:
-                    raise RemoteProtocolError("an inventory of the past")
-                self._take_order(sender, message.order)
-                self._begin_run(message.run)
-                if message.source_revisions.get(self.me) != self.members[self.me].revision:
-                    # The leader activated what it had not yet seen changed.
-                    self.cancel_inventory()
+                self._take_inventory_start(sender, message)
             case wire.InventoryCancelled():
                 self._take_cancellation(sender, message, now=now)
             case wire.DecisionsChanged():
-                if not self._came_early(sender, message):
-                    self._take_decisions(sender, message)
+                self._take_decisions(sender, message)
             case wire.SynchronisationOrdered():
-                if not self._came_early(sender, message):
-                    self._take_start(sender, message)
+                self._take_start(sender, message)
             case wire.SynchronisationAccepted():
                 self._take_acceptance(sender, message)
             case wire.SynchronisationRefused():
@@ -294,6 +257,9 @@ class Lifecycle:
                     raise RemoteProtocolError("begin of a synchronisation nobody ordered")
                 self._take_order(sender, message.order)
                 self._begin_sync()
+                if self.start.stopped_by is not None:
+                    by, code = self.start.stopped_by
+                    self._events.append(SyncStopped(message.sync, code, by))
             case wire.SynchronisationAborted():
                 self._take_abort(sender, message)
             case wire.Restarted():
@@ -301,78 +267,87 @@ class Lifecycle:
                     raise WrongPhase(self.phase.value)
                 rights.check(Act.RESTART, actor=sender, leader=self.leader, phase=Phase.PREPARATION)
                 self._take_order(sender, message.order)
-                self._clear()
+                self._clear(sender)
             case _:
                 raise RemoteProtocolError(f"{type(message).__name__} is not for the lifecycle")
 
-    def messages_to_send(self) -> list[tuple[int | None, Message]]:
-        """Return ``(receiver, message)``, None standing for all members with a link."""
-        outbox, self._outbox = self._outbox, []
-        return outbox
-
-    def next_event(self) -> LifecycleEvent | None:
-        return self._events.popleft() if self._events else None
-
-    # --- effects --------------------------------------------------------------------------
+    # --- one message each ---------------------------------------------------------------
 
     def _take_sources(self, sender: int, message: wire.SourcesChanged) -> None:
         record = self.members[sender]
         if message.revision == record.revision and message.sources == record.sources:
             return  # a link came up again
         self._check(Act.CHANGE_SOURCES, actor=sender, owner=sender)
-        if message.revision < record.revision:
+        if message.revision <= record.revision:
             raise RemoteProtocolError("sources of the past")
         record.sources, record.revision = message.sources, message.revision
         self._events.append(Changed())
 
+    def _take_settings(self, sender: int, message: wire.SettingsChanged) -> None:
+        settings = codec.decode(message.settings, SessionSettings)
+        if sender == self.leader and settings == self.settings:
+            return  # a link came up again
+        self._check(Act.CHANGE_SETTINGS, actor=sender)
+        self._take_order(sender, message.order)
+        self.settings = settings
+        self._events.append(Changed())
+
+    def _take_inventory_start(self, sender: int, message: wire.InventoryStarted) -> None:
+        known = message.run == self.run
+        # While a run is under way, the next one says that it was cancelled: the leader's word
+        # came before that of the member that did so.
+        follows = self.phase in {Phase.INVENTORY, Phase.COMPARISON}
+        phase = Phase.PREPARATION if known or follows else self.phase
+        self._check(Act.START_INVENTORY, actor=sender, phase=phase)
+        if message.run < self.run:
+            raise RemoteProtocolError("an inventory of the past")
+        self._take_order(sender, message.order)
+        if known:
+            if self.phase is Phase.PREPARATION:
+                # This member's cancellation was lost with a link.
+                self._send(sender, wire.InventoryCancelled(run=message.run))
+            return
+        if follows:
+            self._drop_run(sender)
+        self._begin_run(message.run)
+        mine = self.members[self.me]
+        if self.phase is Phase.INVENTORY and message.source_revisions.get(self.me) != mine.revision:
+            # The leader activated what it had not yet seen changed. Who had begun already when
+            # it heard of the change refused it.
+            self.cancel_inventory()
+            self._broadcast(self._sources_message())
+
     def _take_cancellation(
         self, sender: int, message: wire.InventoryCancelled, *, now: float
     ) -> None:
+        if message.run > self.run:
+            self._runs.void(message.run)
+            return
         if message.run < self.run or self.phase is Phase.PREPARATION:
             return  # crossed our own cancellation
         self._check(Act.CANCEL_INVENTORY, actor=sender)
-        if message.run > self.run:
-            raise RemoteProtocolError("cancels an inventory nobody started")
-        if self._compared_at is not None and now > self._compared_at + CROSSING_TIME:
+        if sender != self.leader and not self._runs.may_cross(now=now):
             raise WrongPhase(self.phase.value)
-        self._drop_run()
-
-    def _came_early(self, sender: int, message: Message) -> bool:
-        """Keep what the leader says in Comparison while this member awaits the last hash."""
-        if self.phase is not Phase.INVENTORY:
-            return False
-        rights.check(Act.DECIDE, actor=sender, leader=self.leader, phase=Phase.COMPARISON)
-        if len(self._early) >= MAX_EARLY:
-            raise RemoteProtocolError("too much said before the comparison")
-        self._early.append((sender, message))
-        return True
+        self._drop_run(sender)
+        if self.me == self.leader:
+            # Somebody may have compared for too long to take it from anybody else.
+            self._broadcast(message)
 
     def _take_decisions(self, sender: int, message: wire.DecisionsChanged) -> None:
-        self._check(Act.DECIDE, actor=sender)
-        if message.part != len(self._parts) and message.part != 0:
-            raise RemoteProtocolError("a part of the decisions is missing")
-        if message.part >= message.parts:
-            raise RemoteProtocolError("more parts than announced")
+        self._check(Act.DECIDE, actor=sender, phase=self._phase_of_leader())
+        self._decisions.check(message)
         self._take_order(sender, message.order)
-        if message.part == 0:
-            self._parts = []
-        self._parts.append(message.data)
-        if len(self._parts) == message.parts:
-            self.decisions = (message.revision, b"".join(self._parts))
-            self._parts = []
-            self._events.append(DecisionsReplaced(*self.decisions))
+        self._call_off(sender)
+        if self._decisions.take(message):
+            self._tell(DecisionsReplaced(*self.decisions))
 
     def _take_start(self, sender: int, message: wire.SynchronisationOrdered) -> None:
-        self._check(Act.START_SYNC, actor=sender)
-        verify(
-            self._node_keys[sender],
-            message.signature,
-            START,
-            statement(message, self.settings, self.decisions[1]),
-        )
+        self._check(Act.START_SYNC, actor=sender, phase=self._phase_of_leader())
+        verify(self._node_keys[sender], message.signature, START, self._statement(message))
         self._take_order(sender, message.order)
-        self.start = Start(message.sync, message.steps_digest, self._present, {sender})
-        self._events.append(
+        self._call_off(sender)
+        self.start = Start(sender, message.sync, message.steps_digest, self._present, {sender})
+        self._tell(
             SyncOrdered(
                 sync=message.sync,
                 revision=message.revision,
@@ -396,25 +371,19 @@ class Lifecycle:
         if start is None or start.begun:
             return
         self._broadcast(wire.SynchronisationAborted(sync=message.sync, code=message.code))
-        self.start = None
-        self._events.append(SyncStopped(message.sync, message.code, sender))
+        self._stop(start, message.code, sender)
 
     def _take_abort(self, sender: int, message: wire.SynchronisationAborted) -> None:
-        if self.start is None or self.start.sync != message.sync:
+        start = self.start
+        if start is None or start.sync != message.sync:
             return  # already over here
-        if not self.start.begun:
-            # Before the beginning only the leader can call it off: somebody refused.
-            rights.check(Act.START_SYNC, actor=sender, leader=self.leader, phase=Phase.COMPARISON)
-            self.start = None
+        if start.begun or sender == self.leader:
+            self._stop(start, message.code, sender)
+        elif self.me == self.leader:
+            raise WrongPhase(self.phase.value)
         else:
-            self._check(Act.ABORT_SYNC, actor=sender)
-        self._events.append(SyncStopped(message.sync, message.code, sender))
-
-    def _my_start(self, sync: bytes) -> Start | None:
-        """Return the start this member leads, if *sync* names it."""
-        if self.me != self.leader or self.start is None or self.start.sync != sync:
-            return None
-        return self.start
+            # It has begun there: the leader's word is still on its way to us.
+            start.stopped_by = start.stopped_by or (sender, message.code)
 
     def _begin_if_all_accepted(self) -> None:
         start = self.start
@@ -423,14 +392,6 @@ class Lifecycle:
             return
         self._broadcast(wire.SynchronisationBegun(order=self._order(), sync=start.sync))
         self._begin_sync()
-
-    def _begin_sync(self) -> None:
-        assert self.start is not None, "checked by the callers"
-        self._move(Move.BEGIN_SYNC)
-        self.start.begun = True
-        for record in self.members.values():
-            record.activity = wire.Activity.SYNCHRONISING
-        self._events.append(SyncBegun(self.start.sync))
 
     def _settle_start(self) -> None:
         """Finish when every participant that is still present has ended its steps."""
@@ -446,64 +407,13 @@ class Lifecycle:
             self._move(Move.STEPS_ENDED)
             self.start = None
 
-    def _begin_run(self, run: int) -> None:
-        self._move(Move.START_INVENTORY)
-        self.run = run
-        self._compared_at = None
-        for record in self.members.values():
-            record.activity, record.progress = wire.Activity.IDENTIFYING, wire.Progress()
-        self._events.append(InventoryWanted(run))
-
-    def _drop_run(self) -> None:
-        self._move(Move.CANCEL_INVENTORY)
-        self._early.clear()
-        for record in self.members.values():
-            record.activity = wire.Activity.INVENTORY_CANCELLED
-        self._forget_decisions()
-        self._events.append(InventoryDropped(self.run))
-
-    def _clear(self) -> None:
-        self._move(Move.RESTART)
-        self._early.clear()
-        self.start = None
-        for record in self.members.values():
-            record.activity, record.progress = wire.Activity.WAITING_INVENTORY, wire.Progress()
-        self._forget_decisions()
-        self._events.append(InventoryDropped(self.run))
-
-    def _forget_decisions(self) -> None:
-        self.decisions = (self.decisions[0], b"")
-        self._parts = []
-        self._compared_at = None
-
-    def _move(self, move: Move) -> None:
-        self.phase = phases.after(self.phase, move)
-        self._events.append(PhaseChanged(self.phase))
-
-    def _check(self, act: Act, *, actor: int | None = None, owner: int | None = None) -> None:
-        rights.check(
-            act,
-            actor=self.me if actor is None else actor,
-            leader=self.leader,
-            phase=self.phase,
-            owner=owner,
-            leader_letter=letter_of(self.leader, list(self.members)),
-        )
-
-    def _statement(self, message: wire.SynchronisationOrdered) -> bytes:
-        return statement(message, self.settings, self.decisions[1])
-
-    def _order(self) -> wire.Order:
-        return self._orders.make(epoch=self.epoch, me=self.me)
-
-    def _take_order(self, sender: int, order: wire.Order) -> None:
-        self._orders.take(sender, order, epoch=self.epoch)
-
-    def _settings_message(self) -> wire.SettingsChanged:
-        return wire.SettingsChanged(order=self._order(), settings=codec.encode(self.settings))
-
-    def _broadcast(self, message: Message) -> None:
-        self._outbox.append((None, message))
-
-    def _send(self, receiver: int, message: Message) -> None:
-        self._outbox.append((receiver, message))
+    def _retry_waiting(self) -> None:
+        """Take what members said before this one heard that they are in."""
+        waiting, self._waiting = self._waiting, []
+        for sender, message, now in waiting:
+            if sender not in self.members:
+                continue
+            try:
+                self.receive_message(sender, message, now=now)
+            except QuintetError as error:
+                self._events.append(Refused(sender, error))

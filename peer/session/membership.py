@@ -10,12 +10,15 @@ A member that is offered a commit checks it, acknowledges it, and activates it o
 committer's word. Links accept the epoch in force and the pending one (security.md, section 3.7).
 """
 
-import enum
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Self
 
+from peer.session.epoch_keys import EpochKeys
+from peer.session.offers import EarlyOffers, Pending
+from peer.session.proposals import Act, Attempt, Proposal, Proposals, Sponsored
 from peer.session.reports import (
     Departed,
     EpochActivated,
@@ -32,53 +35,6 @@ from protocol.limits import ACK_TIMEOUT, MAX_MEMBERS
 from protocol.messages import session as wire
 from protocol.messages.base import Message
 from protocol.roster import MAX_INDEX, Roster, RosterEntry
-
-OLD_EPOCH_TIME: Final = 30.0
-"""Seconds the key of the epoch before stays known, for transfers under way."""
-
-MAX_EARLY_OFFERS: Final = 4
-"""Commits kept whose committer this member does not yet know to be the rightful one."""
-
-
-class Act(enum.Enum):
-    """What a proposal asks for."""
-
-    JOIN = enum.auto()
-    LEAVE = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A change of the roster that waits for its commit."""
-
-    act: Act
-    id: bytes = b""
-    """Of a join: named by its sponsor."""
-    sponsor: int = 0
-    entry: RosterEntry | None = None
-    """Who would join."""
-    leaver: int = 0
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """The commit under way at its committer."""
-
-    proposal: Proposal
-    deadline: float
-    commit: Commit | None = None
-    key: Secret | None = None
-    awaited: frozenset[int] = frozenset()
-    missing: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """The commit this member was offered and acknowledged."""
-
-    commit: Commit
-    key: Secret
-    proposal: bytes | None
 
 
 class Membership:
@@ -103,19 +59,18 @@ class Membership:
         assert own is not None, "a welcome names who it welcomes"
         self.me: Final = own.index
         self.commit = commit
-        self.locked = False
-        """Whether the inventory has started: nobody joins, who leaves keeps its place."""
+        self._locked = False
         self._identity = identity
         self._random_bytes = random_bytes
-        self._keys: dict[int, Secret] = {commit.epoch: key}
+        self._keys = EpochKeys(commit.epoch, key)
         self._links: dict[int, Secret] = {}
         self._gone: set[int] = set()
-        self._queue: deque[Proposal] = deque()
-        self._attempt: _Attempt | None = None
+        self._proposals = Proposals()
+        self._attempt: Attempt | None = None
         self._attempts = 0
-        self._pending: _Pending | None = None
-        self._early: list[tuple[int, wire.CommitOffered]] = []
-        self._forget_at: float | None = None
+        self._pending: Pending | None = None
+        self._sponsored = Sponsored()
+        self._early = EarlyOffers()
         self._outbox: list[tuple[int, Message]] = []
         self._events: deque[MembershipEvent] = deque()
 
@@ -147,6 +102,20 @@ class Membership:
     def leader(self) -> int:
         return self.commit.leader
 
+    @property
+    def locked(self) -> bool:
+        """Whether the inventory has started: nobody joins, who leaves keeps its place."""
+        return self._locked
+
+    @locked.setter
+    def locked(self, locked: bool) -> None:
+        self._locked = locked
+        attempt = self._attempt
+        if locked and attempt is not None and attempt.proposal.act is Act.JOIN:
+            # Who came in now would not know that the inventory has started.
+            self._abort(attempt)
+            self._deny(attempt.proposal, JoinOutcome.LOCKED)
+
     def epoch_key(self, epoch: int) -> Secret | None:
         """Return the key of an epoch in force, pending or just past."""
         return self._keys.get(epoch)
@@ -171,22 +140,34 @@ class Membership:
             message = wire.JoinProposed(
                 proposal=proposal, node_key=node_key, name=name, email=email
             )
+            self._sponsored.add(proposal, committer)
             self._outbox.append((committer, message))
 
     def leave(self) -> None:
         """Tell all that this member leaves; the caller closes the links after sending."""
+        waiting = self._proposals.take_joins()
         if self._attempt is not None:
+            waiting.insert(0, self._attempt.proposal)
             self._abort(self._attempt)
+        for proposal in waiting:
+            if proposal.act is Act.JOIN:
+                self._deny(proposal, JoinOutcome.MEMBERS_UNREACHABLE)
         self._outbox += [(index, wire.Leaving()) for index in sorted(self._links)]
 
     def link_up(self, index: int, key: Secret, *, now: float) -> None:
         """Take notice of a link to member *index* and its key."""
         self._links[index] = key
+        if self.commit.committer == self.me:
+            # The word that this epoch is in force may have been lost with the link before.
+            done = wire.CommitActivated(commit_hash=commit_hash(self.commit))
+            self._outbox.append((index, done))
         self._proceed(now=now)
 
     def link_down(self, index: int) -> None:
         """Take notice that there is no link to member *index* any more."""
         self._links.pop(index, None)
+        self._give_up_asking(index)
+        self._retry_early_offers()
 
     # --- messages and time --------------------------------------------------------------
 
@@ -210,47 +191,43 @@ class Membership:
                     now=now,
                 )
             case wire.JoinRefused():
-                if sender != self._committer():
-                    raise RemoteProtocolError("refused by somebody who does not commit")
-                self._events.append(JoinDenied(message.proposal, JoinOutcome(message.outcome)))
+                if self._sponsored.answer(message.proposal, sender):
+                    self._events.append(JoinDenied(message.proposal, JoinOutcome(message.outcome)))
             case wire.CommitOffered():
                 self._take_offer(sender, message)
             case wire.CommitAcknowledged():
                 self._take_ack(sender, message, now=now)
             case wire.CommitActivated():
-                pending = self._pending_of(sender, message.commit_hash)
-                self._activate(pending.commit, pending.key, now=now)
-                if pending.proposal is not None:
-                    self._events.append(JoinAdmitted(pending.proposal, pending.commit))
-                self._proceed(now=now)
+                self._take_activation(sender, message, now=now)
             case wire.CommitAborted():
-                self._pending_of(sender, message.commit_hash)
-                self._drop_pending()
+                self._take_abortion(sender, message)
             case wire.Leaving():
                 self._take_leave(sender, now=now)
             case _:
                 raise RemoteProtocolError(f"{type(message).__name__} is not for the membership")
 
     def handle_timer(self, *, now: float) -> None:
-        if self._forget_at is not None and now >= self._forget_at:
-            self._forget_at = None
-            self._keys.pop(self.epoch - 1, None)
+        self._keys.handle_timer(now=now)
         attempt = self._attempt
-        if attempt is None or now < attempt.deadline:
-            return
-        if attempt.commit is not None:
+        if attempt is not None and now >= attempt.deadline:
+            unlinked = self._required(attempt.proposal) - self._links.keys()
             self._abort(attempt)
-        self._attempt = None
-        if attempt.proposal.act is Act.JOIN:
-            self._deny(attempt.proposal, JoinOutcome.MEMBERS_UNREACHABLE)
-        else:
-            # Who leaves is gone whether all have heard of it or not: who did not answer
-            # is counted as absent, and comes back by itself.
-            self._offer(attempt.proposal, absent=self._unreached(attempt), now=now)
+            if attempt.proposal.act is Act.JOIN:
+                self._deny(attempt.proposal, JoinOutcome.MEMBERS_UNREACHABLE)
+            else:
+                # Who leaves is gone whether all have heard of it or not: who did not answer
+                # is counted as absent, and comes back by itself.
+                absent = attempt.absent | attempt.missing | unlinked
+                self._offer(attempt.proposal, absent=absent, now=now)
         self._proceed(now=now)
 
     def get_timer(self) -> float | None:
-        moments = [self._forget_at, self._attempt.deadline if self._attempt else None]
+        moments = [self._keys.get_timer()]
+        if self._attempt is not None:
+            moments.append(self._attempt.deadline)
+        elif self._proposals and self._committer() == self.me:
+            # An attempt was broken off; what waits behind it is due.
+            moments.append(0.0)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def messages_to_send(self) -> list[tuple[int, Message]]:
@@ -273,21 +250,25 @@ class Membership:
             entry = RosterEntry(MAX_INDEX, node_key, name, email)
         except ValueError:
             raise RemoteProtocolError("a candidate that cannot be a member") from None
-        self._queue.append(Proposal(Act.JOIN, proposal, sponsor, entry))
+        join = Proposal(Act.JOIN, proposal, sponsor, entry)
+        if self._proposals.is_full:
+            self._deny(join, JoinOutcome.THROTTLED)
+            return
+        self._proposals.add(join)
         self._proceed(now=now)
 
     def _proceed(self, *, now: float) -> None:
         """Begin with the next proposal, or go on with the one under way."""
         if self._attempt is None:
-            if not self._queue or self._committer() != self.me:
+            if not self._proposals or self._committer() != self.me:
                 return
-            proposal = self._queue.popleft()
+            proposal = self._proposals.take()
             outcome = self._objection(proposal)
             if outcome is not None:
                 self._deny(proposal, outcome)
                 self._proceed(now=now)
                 return
-            self._attempt = _Attempt(proposal, now + ACK_TIMEOUT)
+            self._attempt = Attempt(proposal, now + ACK_TIMEOUT)
         attempt = self._attempt
         if attempt.commit is None and self._required(attempt.proposal) <= self._links.keys():
             self._offer(attempt.proposal, absent=frozenset(), now=now)
@@ -307,11 +288,6 @@ class Membership:
         """Return whose acknowledgement the proposal needs."""
         staying = set(self.roster.present) - self._gone - {self.me}
         return frozenset(staying - ({proposal.leaver} if proposal.act is Act.LEAVE else set()))
-
-    def _unreached(self, attempt: _Attempt) -> frozenset[int]:
-        if attempt.commit is None:
-            return self._required(attempt.proposal) - self._links.keys()
-        return attempt.missing
 
     def _offer(self, proposal: Proposal, *, absent: frozenset[int], now: float) -> None:
         """Make the commit and offer it to everybody whose acknowledgement it needs."""
@@ -334,8 +310,11 @@ class Membership:
             acting_leader=self._acting_leader(members),
         )
         self._attempts += 1
-        awaited = (self._required(proposal) - absent) & self._links.keys()
-        self._attempt = _Attempt(proposal, now + ACK_TIMEOUT, commit, key, awaited, awaited)
+        # The keys' own ``&`` would give a set that can be changed behind the attempt's back.
+        awaited = (self._required(proposal) - absent).intersection(self._links)
+        self._attempt = Attempt(
+            proposal, now + ACK_TIMEOUT, absent, commit, key, awaited=awaited, missing=awaited
+        )
         encoded = commit.encode()
         for index in sorted(awaited):
             wrap = epochs.wrap_key(self._links[index], commit, key)
@@ -385,7 +364,7 @@ class Membership:
             self._events.append(JoinAdmitted(proposal.id, attempt.commit))
         self._proceed(now=now)
 
-    def _abort(self, attempt: _Attempt) -> None:
+    def _abort(self, attempt: Attempt) -> None:
         if attempt.commit is not None:
             aborted = wire.CommitAborted(commit_hash=commit_hash(attempt.commit))
             self._outbox += [(index, aborted) for index in sorted(attempt.awaited)]
@@ -403,76 +382,107 @@ class Membership:
 
     # --- every member ----------------------------------------------------------------------
 
+    def _give_up_asking(self, committer: int) -> None:
+        """Deny the candidates of whom *committer* will not say any more what becomes of them."""
+        # One that is pending may still be admitted: its committer says so with the next link.
+        in_doubt = self._pending.proposal if self._pending is not None else None
+        for proposal in self._sponsored.give_up(committer, in_doubt=in_doubt):
+            self._events.append(JoinDenied(proposal, JoinOutcome.MEMBERS_UNREACHABLE))
+
     def _take_offer(self, sender: int, message: wire.CommitOffered) -> None:
         commit = Commit.decode(message.commit)
         if commit.committer != sender:
             raise RemoteProtocolError("a commit made by somebody else")
-        if sender != self._committer():
+        gone = self._gone | self._unseen_before(sender)
+        if sender != epochs.rightful_committer(self.commit, gone):
             # Its maker may have heard before us that the leader left.
-            if len(self._early) >= MAX_EARLY_OFFERS:
-                raise RemoteProtocolError("commits of somebody who does not commit")
-            self._early.append((sender, message))
+            self._early.add(commit, message)
             return
-        epochs.check_commit(self.commit, commit, gone=self._gone)
+        epochs.check_commit(self.commit, commit, gone=gone)
         if commit.reason is Reason.JOIN and self.locked:
             raise RemoteProtocolError("a join after the inventory has started")
-        key, _ = epochs.unwrap_key(self._links[sender], commit, message.wrap)
-        self._pending = _Pending(commit, key, message.proposal)
-        self._keys[commit.epoch] = key
+        link_key = self._links.get(sender)
+        if link_key is None:
+            raise RemoteProtocolError("a commit over no link")
+        key, _ = epochs.unwrap_key(link_key, commit, message.wrap)
+        self._pending = Pending(commit, key, message.proposal)
+        self._keys.add_pending(key)
         acknowledged = wire.CommitAcknowledged(
             commit_hash=commit_hash(commit), mac=epochs.ack(key, commit)
         )
         self._outbox.append((sender, acknowledged))
 
+    def _unseen_before(self, committer: int) -> set[int]:
+        """Return who would commit before *committer* but has no link to this member.
+
+        Somebody who was just admitted has not heard who left while it came in; and nobody
+        refuses a successor for the sake of a leader it does not see.
+        """
+        order = (self.leader, *self.roster.present)
+        before = set(itertools.takewhile(lambda index: index != committer, order))
+        return before - self._links.keys() - {self.me}
+
+    def _retry_early_offers(self) -> None:
+        for commit, offer in self._early.take():
+            try:
+                self._take_offer(commit.committer, offer)
+            except RemoteProtocolError:
+                # Not who spoke last is to blame; what cannot be taken is no commit to us.
+                continue
+
+    def _take_activation(self, sender: int, message: wire.CommitActivated, *, now: float) -> None:
+        if message.commit_hash == commit_hash(self.commit):
+            return  # repeated on a new link
+        pending = self._pending
+        if pending is None or not pending.is_named_by(sender, message.commit_hash):
+            raise RemoteProtocolError("word about a commit that was not offered")
+        is_awaited = self._sponsored.answer(pending.proposal, sender)
+        self._activate(pending.commit, pending.key, now=now)
+        if pending.proposal is not None and is_awaited:
+            self._events.append(JoinAdmitted(pending.proposal, pending.commit))
+        self._proceed(now=now)
+
+    def _take_abortion(self, sender: int, message: wire.CommitAborted) -> None:
+        self._early.drop(sender, message.commit_hash)
+        if self._pending is not None and self._pending.is_named_by(sender, message.commit_hash):
+            self._drop_pending()
+
     def _take_leave(self, sender: int, *, now: float) -> None:
-        if sender in self._gone:
+        known = any(sender in roster.present for roster in self.rosters().values())
+        if sender in self._gone or not known:
             return
         self._gone.add(sender)
         self._events.append(Departed(sender))
         if self._pending is not None and self._pending.commit.committer == sender:
             self._drop_pending()
-        self._queue.append(Proposal(Act.LEAVE, leaver=sender))
-        early, self._early = self._early, []
-        for committer, offer in early:
-            self._take_offer(committer, offer)
-        if self._attempt is not None and sender in self._attempt.missing:
-            # It will not answer any more; the commit that drops it comes next.
-            self._attempt.missing -= {sender}
-            self._finish_if_agreed(now=now)
+        self._give_up_asking(sender)
+        self._proposals.take_joins(sponsor=sender)
+        self._proposals.add(Proposal(Act.LEAVE, leaver=sender))
+        self._retry_early_offers()
+        attempt = self._attempt
+        if attempt is not None:
+            proposal = attempt.proposal
+            if proposal.act is Act.JOIN and proposal.sponsor == sender:
+                # Nobody would tell the candidate that it is in.
+                self._abort(attempt)
+            elif sender in attempt.missing:
+                # It will not answer any more; the commit that drops it comes next.
+                attempt.missing -= {sender}
+                self._finish_if_agreed(now=now)
         self._proceed(now=now)
 
-    def _pending_of(self, sender: int, wanted: bytes) -> _Pending:
-        pending = self._pending
-        if (
-            pending is None
-            or pending.commit.committer != sender
-            or commit_hash(pending.commit) != wanted
-        ):
-            raise RemoteProtocolError("word about a commit that was not offered")
-        return pending
-
     def _drop_pending(self) -> None:
-        if self._pending is not None:
-            self._keys.pop(self._pending.commit.epoch, None)
-            self._pending = None
+        self._keys.drop_pending()
+        self._pending = None
 
     def _activate(self, commit: Commit, key: Secret, *, now: float) -> None:
-        # Keys two epochs old have had their time even if the epochs follow in a moment.
-        self._keys = {
-            epoch: known for epoch, known in self._keys.items() if epoch == self.commit.epoch
-        }
-        self._keys[commit.epoch] = key
+        self._keys.activate(commit.epoch, key, now=now)
         self.commit = commit
         self._pending = None
         self._attempts = 0
-        self._forget_at = now + OLD_EPOCH_TIME
         staying = set(commit.roster.present)
         self._gone &= staying
         self._links = {index: link for index, link in self._links.items() if index in staying}
-        # Everybody queues a leave; whoever commits it, the others' proposals are then done.
-        self._queue = deque(
-            proposal
-            for proposal in self._queue
-            if proposal.act is not Act.LEAVE or proposal.leaver in staying
-        )
+        self._early.drop_until(commit.epoch)
+        self._proposals.keep_leaves_of(staying)
         self._events.append(EpochActivated(commit))

@@ -5,11 +5,15 @@
     PREPARATION --start_inventory--> INVENTORY --inventories_in--> COMPARISON
          ^                               |                             |
          +------- cancel_inventory ------+------ (crossing) -----------+
-         |                                                             |
-         +------- restart ---------------------------------------------+
+         |                               |                             |
+         +------- restart ---------------+ (crossing) -----------------+
          |                                                             | begin_sync
          |                                                             v
          +------- restart ----- FINISHED <--steps_ended-- SYNCHRONISATION
+                                                                       |
+    PREPARATION <------ restart (crossing) ----------------------------+
+
+(crossing): the word of one member overtook that of another; nobody does so of itself there.
 
 Rule: whether an act is legal in a phase, and where it leads, is decided by ``TRANSITIONS`` alone.
 """
@@ -55,6 +59,9 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Move], Phase]] = {
     (Phase.COMPARISON, Move.CANCEL_INVENTORY): Phase.PREPARATION,
     (Phase.COMPARISON, Move.BEGIN_SYNC): Phase.SYNCHRONISATION,
     (Phase.SYNCHRONISATION, Move.STEPS_ENDED): Phase.FINISHED,
+    # The leader may restart before the last hash, or word of the last step, is everywhere.
+    (Phase.INVENTORY, Move.RESTART): Phase.PREPARATION,
+    (Phase.SYNCHRONISATION, Move.RESTART): Phase.PREPARATION,
     (Phase.COMPARISON, Move.RESTART): Phase.PREPARATION,
     (Phase.FINISHED, Move.RESTART): Phase.PREPARATION,
     (Phase.PREPARATION, Move.RESTART): Phase.PREPARATION,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from peer.session.phases import Phase
 from protocol.epochs import Commit
-from protocol.errors import JoinOutcome
+from protocol.errors import JoinOutcome, QuintetError
 
 # --- of the membership --------------------------------------------------------------
 
@@ -101,6 +101,14 @@ class SyncStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that had to wait for its sender's admission was refused; nothing has changed."""
+
+    sender: int
+    error: QuintetError
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """Something that people see has changed: settings, sources, activities."""
 
@@ -113,5 +121,6 @@ LifecycleEvent = (
     | SyncOrdered
     | SyncBegun
     | SyncStopped
+    | Refused
     | Changed
 )

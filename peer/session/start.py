@@ -13,18 +13,22 @@ class Start:
     """A synchronisation ordered or under way.
 
     Attributes:
+        by: Who ordered it.
         sync: Its random name.
         steps_digest: Digest of the plan's steps, equal at every member that accepts.
         participants: Who was present when it was ordered.
         accepted: Who said that its own plan has that digest.
         begun: Whether the steps are being carried out.
+        stopped_by: Who aborted it first, and why, as a code.
     """
 
+    by: int
     sync: bytes
     steps_digest: bytes
     participants: frozenset[int]
     accepted: set[int]
     begun: bool = False
+    stopped_by: tuple[int, str] | None = None
 
     def is_agreed(self, present: frozenset[int]) -> bool:
         """Whether every participant that is still there has accepted."""
