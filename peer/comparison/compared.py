@@ -105,6 +105,11 @@ class Instant(Value, tag="instant"):
     """Nanoseconds since 1970, or from the plan's instant."""
     relative: bool = False
 
+    def __post_init__(self) -> None:
+        # What can be written, and so shown: whole seconds from now, microseconds of a date.
+        if self.ns % (SECOND_NS if self.relative else 1_000):
+            raise ValueError("an instant is finer than it can be written")
+
 
 class Compared(Value, tag="compare"):
     """A comparison, false where an entry is absent: ``A.date > B.date``, ``A.size > 10mb``."""
@@ -159,7 +164,7 @@ def instant_of(text: str) -> Instant | None:
 
     A date without a zone is UTC, so that it means the same on every member.
     """
-    relative = re.fullmatch(r"now(?:([+-])([0-9]{1,6})([smhdwy]))?", text.lower())
+    relative = re.fullmatch(r"now(?:([+-])([0-9]{1,12})([smhdwy]))?", text.lower())
     if relative is not None:
         sign, count, unit = relative.groups()
         offset = int(count) * _DURATIONS[unit] if sign else 0
@@ -174,6 +179,18 @@ def instant_of(text: str) -> Instant | None:
     since = parsed - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     ns = (since.days * 86_400 + since.seconds) * SECOND_NS + since.microseconds * 1_000
     return Instant(ns=ns) if abs(ns) <= MAX_TIME_NS else None
+
+
+def instant_text(instant: Instant) -> str:
+    """Return *instant* as ``instant_of`` reads it."""
+    if not instant.relative:
+        since = dt.timedelta(microseconds=instant.ns // 1_000)
+        return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + since).replace(tzinfo=None).isoformat()
+    for unit in "wdhms":
+        count, rest = divmod(abs(instant.ns), _DURATIONS[unit])
+        if count and not rest:
+            return f"now{'-' if instant.ns < 0 else '+'}{count}{unit}"
+    return "now"
 
 
 _FIELDS: Final = frozenset(field.value for field in Field)

@@ -186,7 +186,7 @@ class Comparison:
     """The items of a session, sorted by line and path; parents before children.
 
     Args:
-        inventories: One per member, ascending by index, each at its end.
+        inventories: One per member, each at its end.
         settings: Of the session.
         without: Indices of members that are continued without.
     """
@@ -198,6 +198,7 @@ class Comparison:
         *,
         without: Collection[int] = (),
     ) -> None:
+        inventories = sorted(inventories, key=lambda inventory: inventory.member)
         self.inventories = tuple(inventories)
         self.settings = settings
         self.without = frozenset(without)
@@ -307,6 +308,24 @@ class Comparison:
     def status(self, number: int) -> Status:
         """Return the status of item *number* without building it."""
         return Status(self._statuses[number])
+
+    def backwards(self, position: int) -> Iterator[tuple[int, int, Key, bool]]:
+        """Yield number, line, key and whether the member at *position* has an entry there.
+
+        From the last item to the first: children before their directory.
+        """
+        numbers = self._numbers[position]
+        for number in range(len(self) - 1, -1, -1):
+            yield number, self._lines[number], self._keys[number], numbers[number] != ABSENT
+
+    def hashed_entries(self, position: int) -> Iterator[tuple[bytes, int]]:
+        """Yield digest and entry of the member at *position* where it may be read, in order."""
+        inventory = self.inventories[position]
+        for number, content in zip(self._numbers[position], self._contents[position], strict=True):
+            if content != NO_GROUP:
+                digest = inventory.digest_of(number)
+                if digest is not None:
+                    yield digest, number
 
     def find(self, line: int, path: RelPath) -> Item | None:
         """Return the item that *path* names in *line*, whoever's spelling it is."""

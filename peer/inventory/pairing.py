@@ -16,7 +16,7 @@ from typing import Final
 from peer.inventory.entries import MemberInventory
 from peer.inventory.names import Key, folded, identity
 from peer.session.session_settings import Case, SessionSettings
-from protocol.messages.inventory import SkipReason
+from protocol.messages.inventory import Kind, SkipReason
 
 ABSENT: Final = -1
 """In the place of an entry's number: this member has no entry here."""
@@ -126,12 +126,14 @@ class Merge:
         above: list[tuple[Key, Key, int, Block]] = []
         line = ABSENT
         lines: list[Block] = []
+        below: list[Block] = []
         for (at, fold, key), group in itertools.groupby(
             heapq.merge(*streams), key=lambda record: record[:3]
         ):
             if at != line:
                 line, above = at, []
                 lines = [self._block_of_line(n, line) for n in range(len(self._inventories))]
+                below = [self._block_below(n, line) for n in range(len(self._inventories))]
             while above and fold[: len(above[-1][0])] != above[-1][0]:
                 above.pop()
             numbers, here = self._gathered(line, key, group)
@@ -139,7 +141,7 @@ class Merge:
             # No row: a place that is skipped wherever it exists, and the root of a folder.
             if max(numbers) == ABSENT or (not key and self._only_directories(numbers)):
                 continue
-            blocks = list(lines)
+            blocks = list(below if key else lines)
             for _, prefix, position, block in above:
                 if key[: len(prefix)] == prefix and not blocks[position]:
                     blocks[position] = block
@@ -184,6 +186,13 @@ class Merge:
             return Block.NO_SOURCE
         # A source without a root could not be walked: its folder is not empty, it is unknown.
         return Block.NONE if line in inventory.roots else Block.INACCESSIBLE
+
+    def _block_below(self, position: int, line: int) -> Block:
+        # A single file pairs with the others' single files, and with nothing below their
+        # folders: what it cannot have there must not look deleted.
+        root = self._inventories[position].roots.get(line, Kind.DIRECTORY)
+        block = self._block_of_line(position, line)
+        return block if block or root is Kind.DIRECTORY else Block.NO_SOURCE
 
     def _records(self, position: int, inventory: MemberInventory) -> list[_Record]:
         records: list[_Record] = []

@@ -66,6 +66,7 @@ def test_single_files_pair_as_the_root_of_their_line() -> None:
 
     assert [(place.key, place.numbers) for place in alike] == [((), (0, 0))]
     assert [(place.key, place.numbers) for place in clash] == [((), (0, 0)), (("a",), (ABSENT, 1))]
+    assert [place.blocks[0] for place in clash] == [Block.NONE, Block.NO_SOURCE]
 
 
 @pytest.mark.parametrize("reason", SkipReason)
