@@ -12,11 +12,12 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self, assert_never
 
-from peer.fs.confine import Folder, Place, Root, kind_of, process_mask
+from peer.fs.confine import Folder, Place, Root, kind_of
 from peer.fs.errors import ChangedSince, Exists, FileError, Missing, Outside
 from peer.fs.placing import Placing, found_name
 from peer.fs.scanner import PERMISSIONS, clamped
 from peer.fs.staging import StagedFile, Staging
+from peer.fs.syscalls import process_mask
 from peer.fs.trash import Trash
 from peer.plan.steps import (
     AnyStep,

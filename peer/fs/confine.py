@@ -11,7 +11,6 @@ passes a path to the system.
 """
 
 import contextlib
-import ctypes
 import errno
 import itertools
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from peer.fs import syscalls
 from peer.fs.errors import Missing, NotADirectory, NotEmpty, Outside, SpecialFile, file_error
 from protocol import limits
 from protocol.messages.inventory import Kind, RelPath
@@ -32,14 +32,6 @@ _OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXE
 _OPEN_FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-RENAME_NOREPLACE: Final = 1
-RENAME_EXCHANGE: Final = 2
-"""Flags of renameat2(2), linux/fs.h."""
-
-_KEEP_SIZE: Final = 1
-"""Flag of fallocate(2), linux/falloc.h."""
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 _NOT_ASCII: Final = bytes(range(128, 256))
 
 
@@ -256,7 +248,7 @@ class Folder:
             NameRefused: If the file system cannot do this in one step.
         """
         with _named():
-            _renameat2(self.handle, name, other.handle, new, RENAME_NOREPLACE)
+            syscalls.renameat2(self.handle, name, other.handle, new, syscalls.NOREPLACE)
 
     def exchange(self, name: bytes, other: "Folder", new: bytes) -> None:
         """Let *name* and *new* in *other* change places in one step.
@@ -265,7 +257,7 @@ class Folder:
             NameRefused: If the file system cannot do this.
         """
         with _named():
-            _renameat2(self.handle, name, other.handle, new, RENAME_EXCHANGE)
+            syscalls.renameat2(self.handle, name, other.handle, new, syscalls.EXCHANGE)
 
     def unlink(self, name: bytes) -> None:
         with _named():
@@ -335,39 +327,11 @@ class Folder:
         self.rmdir(name)
 
 
-def _renameat2(source: int, name: bytes, target: int, new: bytes, flags: int) -> None:
-    if _libc.renameat2(source, name, target, new, flags):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
 class Place(NamedTuple):
     """A name in an open directory, whether or not anything stands there."""
 
     folder: Folder
     name: bytes
-
-
-def reserve_space(handle: int, size: int) -> None:
-    """Take *size* bytes of the disk for an open file without making it longer.
-
-    Raises:
-        NoSpace: If there are not so many.
-    """
-    result = _libc.fallocate(handle, _KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size))
-    number = ctypes.get_errno() if result else 0
-    # Not every file system can promise; then lack of space shows on writing.
-    if number and number not in (errno.EOPNOTSUPP, errno.ENOSYS):
-        raise file_error(OSError(number, os.strerror(number)))
-
-
-def process_mask() -> int:
-    """Return the bits new files do not get, without setting them for a moment."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o077
 
 
 class Root:

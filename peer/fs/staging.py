@@ -15,9 +15,10 @@ from typing import Final, Self
 
 from blake3 import blake3
 
-from peer.fs.confine import RESERVED, Folder, Place, Root, reserve_space
+from peer.fs.confine import RESERVED, Folder, Place, Root
 from peer.fs.errors import Exists, Missing, file_error
 from peer.fs.hasher import hash_handle
+from peer.fs.syscalls import reserve_space
 from protocol.ids import Digest
 from protocol.limits import MIB
 

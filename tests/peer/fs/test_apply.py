@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from peer.fs import confine, placing, staging, trash
+from peer.fs import confine, placing, staging, syscalls, trash
 from peer.fs.apply import BATCH, Applier, check_entry
 from peer.fs.confine import Root
 from peer.fs.errors import (
@@ -459,13 +459,13 @@ def _dies_at(budget: int, act: Callable[[], None]) -> bool:
     if not child:
         with contextlib.suppress(BaseException):
             dying = DyingOs(budget)
-            real = confine._renameat2
+            real = syscalls.renameat2
 
             def rename(*args: Any) -> None:
                 dying.spend()
                 real(*args)
 
-            confine._renameat2 = rename
+            syscalls.renameat2 = rename
             for module in (confine, staging, trash, placing):
                 module.os = dying  # type: ignore[attr-defined]
             act()
@@ -481,7 +481,7 @@ def _refuse_exchange(patch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    patch.setattr(confine, "_renameat2", refuse)
+    patch.setattr(syscalls, "renameat2", refuse)
 
 
 def _refuse_links(patch: pytest.MonkeyPatch) -> None:

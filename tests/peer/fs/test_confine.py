@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.fs import confine
+from peer.fs import syscalls
 from peer.fs.confine import RESERVED, Folder, Root
 from peer.fs.errors import (
     Denied,
@@ -269,7 +269,7 @@ def test_a_file_system_without_exchange_says_so(
     def refuse(*_: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(confine, "_renameat2", refuse)
+    monkeypatch.setattr(syscalls, "renameat2", refuse)
     with Root(tree / "root") as root, pytest.raises(NameRefused):
         root.top.exchange(b"a", root.top, b"b")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from peer.fs import confine
+from peer.fs import syscalls
 from peer.fs.confine import Place, Root
 from peer.fs.errors import ChangedSince, FileError, NoSpace
 from peer.fs.placing import Placing
@@ -79,7 +79,7 @@ def _no_exchange(patch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    patch.setattr(confine, "_renameat2", refuse)
+    patch.setattr(syscalls, "renameat2", refuse)
 
 
 def _no_links(patch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_a_failing_disk_leaves_everything_as_it_was(
         raise OSError(28, "No space left on device")
 
     if call == "renameat2":
-        monkeypatch.setattr(confine, "_renameat2", fail)
+        monkeypatch.setattr(syscalls, "renameat2", fail)
     elif call == "link":
         _no_exchange(monkeypatch)
         monkeypatch.setattr(os, "link", fail)
@@ -229,7 +229,7 @@ def test_a_disk_that_fails_on_something_new_leaves_it_waiting(
         _no_exchange(monkeypatch)
         monkeypatch.setattr(os, "link", fail)
     else:
-        monkeypatch.setattr(confine, "_renameat2", fail)
+        monkeypatch.setattr(syscalls, "renameat2", fail)
 
     with pytest.raises(FileError):
         scene.new()
