@@ -73,15 +73,22 @@ class Catalogue:
 
     def error(self, code: str, params: Mapping[str, object]) -> str:
         """Return the text of the error *code*; one that has none yet shows its code."""
-        key = f"error.{code}"
-        if key in self.texts:
-            return self.text(key, **params)
+        for key in (f"error.{code}.{params.get('problem')}", f"error.{code}"):
+            if key in self.texts:
+                return self.text(key, **params)
         return self.text("error.unknown", code=code)
 
     def hint(self, code: str, params: Mapping[str, object]) -> str:
-        """Return what to do about the error *code*; empty if there is nothing to say."""
+        """Return what to do about the error *code*; empty if there is nothing to say.
+
+        A hint whose value is empty says nothing either.
+        """
         key = f"hint.{code}"
-        return self.text(key, **params) if key in self.texts else ""
+        entry = self.texts.get(key, "")
+        named = {name for _, name, _, _ in self._formatter.parse(str(entry)) if name}
+        if not entry or any(params.get(name) == "" for name in named):
+            return ""
+        return self.text(key, **params)
 
     def number(self, value: float) -> str:
         """Return *value* with its thousands set apart."""

@@ -73,8 +73,14 @@ class Client:
         asked = urllib.parse.urlencode(query)
         return self.request("GET", f"{path}?{asked}" if asked else path)
 
-    def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
-        return self.request("POST", path, body or {})
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        timeout: float | None = REQUEST_TIMEOUT,
+    ) -> Any:
+        return self.request("POST", path, body or {}, timeout=timeout)
 
     def put(self, path: str, body: Mapping[str, object]) -> Any:
         return self.request("PUT", path, body)
@@ -85,14 +91,21 @@ class Client:
     def delete(self, path: str) -> Any:
         return self.request("DELETE", path)
 
-    def request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
-        """Return what the peer answers.
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        timeout: float | None = REQUEST_TIMEOUT,
+    ) -> Any:
+        """Return what the peer answers within *timeout* seconds; none: whenever it does.
 
         Raises:
             PeerRefused: If it answers with an error.
             PeerNotRunning: If it does not answer.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=REQUEST_TIMEOUT)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout)
         headers = {"Authorization": f"Bearer {self._token}", "Connection": "close"}
         content = None if body is None else json.dumps(body).encode()
         try:
@@ -142,6 +155,22 @@ class Client:
         """
         return next(view for view in self.views(timeout) if reached(view))
 
+    def wait_until_gone(self, home: Path) -> None:
+        """Return when the peer has ended and its file with it.
+
+        Raises:
+            WaitTimedOut: If that takes too long.
+        """
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                self.get("version")
+            except PeerNotRunning:
+                if not (home / API_FILE).exists():
+                    return
+            time.sleep(START_POLL)
+        raise WaitTimedOut
+
 
 def connect_or_start(home: Path, arguments: list[str]) -> Client:
     """Return a client of the peer of *home*, started in the background if none runs.
@@ -180,7 +209,9 @@ def connect_or_start(home: Path, arguments: list[str]) -> Client:
     raise PeerDidNotStart(str(home / LOG_FILE))
 
 
-def spawn(home: Path, arguments: list[str]) -> "subprocess.Popen[bytes]":
+def spawn(
+    home: Path, arguments: list[str], environ: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a peer for *home* that outlives this process; its log goes to the state folder."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = os.open(home / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -195,6 +226,7 @@ def spawn(home: Path, arguments: list[str]) -> "subprocess.Popen[bytes]":
             stderr=log,
             start_new_session=True,
             cwd="/",
+            env=None if environ is None else dict(environ),
         )  # fmt: skip
     finally:
         os.close(log)

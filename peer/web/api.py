@@ -6,7 +6,7 @@ Bodies and queries are declared types, decoded within their bounds; answers are 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 import structlog
@@ -36,6 +36,32 @@ log = structlog.get_logger()
 
 SCHEMA: Final = 1
 """Version of the shape of every answer."""
+
+
+# The words of the view; each has a text in every language.
+Phase = Literal["preparation", "inventory", "comparison", "synchronisation", "finished"]
+NodeState = Literal["registered", "connecting", "down", "off"]
+LinkState = Literal["up", "connecting", "down"]
+LinkKind = Literal["lan", "direct", "loopback"]
+SyncState = Literal["running", "done", "done_with_errors", "aborted", "failed"]
+ProofState = Literal["running", "equal", "deviates"]
+SourceKind = Literal["directory", "file"]
+MemberState = Literal[
+    "joining",
+    "waiting_inventory",
+    "identifying",
+    "waiting_identification",
+    "analysing",
+    "inventory_done",
+    "inventory_failed",
+    "inventory_cancelled",
+    "synchronising",
+    "sync_done",
+    "sync_errors",
+    "sync_failed",
+    "unreachable",
+    "left",
+]
 
 
 class PeerLike(Protocol):

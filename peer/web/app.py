@@ -26,6 +26,10 @@ STATIC: Final = {
 }
 """Every file of the page by its path; a name from a request never reaches the disk."""
 
+LAST_WORDS: Final = 0.5
+"""Seconds requests under way may take at the end: answers of some bytes; those that wait for
+changes are cut off."""
+
 BACKLOG: Final = 64
 """Connections that wait to be accepted: the page and some commands."""
 
@@ -67,7 +71,10 @@ class LocalApi:
         self._file = home / API_FILE
         # The version banner and the access log stay off: both would tell about requests.
         self._runner = web.AppRunner(
-            application(self._api, self._guard), access_log=None, handle_signals=False
+            application(self._api, self._guard),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=LAST_WORDS,
         )
 
     @property
