@@ -32,6 +32,10 @@ from protocol.messages.transfer import ProofStated
 _NUMBER: Final = struct.Struct(">q")
 
 
+PERMISSIONS: Final = 0o777
+"""The bits that are synchronised; those that lend rights never are."""
+
+
 class Finding(enum.StrEnum):
     """What the proof says of one step that is not as planned; the value is a reason code."""
 
@@ -89,7 +93,7 @@ def date_digest(mtime_ns: int) -> bytes:
 
 def mode_digest(mode: int) -> bytes:
     """Return what is stated where something with these permission bits stands."""
-    return blake3(lv(b"mode", _NUMBER.pack(mode))).digest()
+    return blake3(lv(b"mode", _NUMBER.pack(mode & PERMISSIONS))).digest()
 
 
 def planned_digest(step: AnyStep) -> bytes | None:
@@ -127,6 +131,18 @@ class Proof:
         self._sent: dict[int, set[bytes]] = {}
         self._complete: set[int] = set()
         self._failed: set[int] = set()
+        made = {
+            (step.member, step.source, step.path)
+            for step in steps
+            if isinstance(step, CreateDirectory | CopyFile | CopyLink)
+        }
+        self._superseded = {
+            number
+            for number, step in enumerate(steps)
+            if isinstance(step, Delete | DeleteDirectory)
+            and (step.member, step.source, step.path) in made
+        }
+        """Deletions that made room: what stands there now is another step's."""
 
     def begin_round(self, number: int) -> bool:
         """Forget every statement if *number* is new: all members read back once more.
@@ -163,8 +179,11 @@ class Proof:
             return
         # Who hears of a round before us states before we are asked.
         self.begin_round(message.round)
-        if member not in self._members or member in self._complete:
-            raise RemoteProtocolError("a statement nobody waits for")
+        if member not in self._members:
+            raise RemoteProtocolError("a statement of somebody who takes no part")
+        if member in self._complete:
+            # Said again when a link came back.
+            return
         for stated in message.steps:
             if stated.step >= len(self._steps):
                 raise RemoteProtocolError("no step of this plan")
@@ -198,7 +217,7 @@ class Proof:
         deviations: list[Deviation] = []
         known: dict[int, bytes] = {}
         for number, step in enumerate(self._steps):
-            if number in self._failed:
+            if number in self._failed or number in self._superseded:
                 continue
             finding = self._judge(number, step)
             if finding is not None:

@@ -172,12 +172,13 @@ def test_a_statement_that_is_not_the_members_is_refused(member: int, message: Pr
         proof.receive_message(member, message)
 
 
-def test_nothing_is_stated_after_the_last_part() -> None:
-    """Parts come before it."""
-    proof = judged((0, stated((0, ONE), last=False)), (0, stated((1, TWO))))
+def test_what_is_stated_after_the_last_part_changes_nothing() -> None:
+    """It is said again when a link came back."""
+    proof = judged(*GOOD)
 
-    with pytest.raises(RemoteProtocolError):
-        proof.receive_message(0, stated())
+    proof.receive_message(0, stated((0, TWO), (1, ONE)))
+
+    assert proof.outcome().equal
 
 
 @pytest.mark.parametrize(("member", "number"), [(1, 0), (0, 3)])
@@ -220,3 +221,16 @@ def test_the_end_state_covers_every_kind_of_step() -> None:
 
     assert proof.outcome().equal
     assert left.outcome().deviations == (Deviation(0, 0, Finding.DIFFERS),)
+
+
+def test_a_deletion_that_made_room_is_proved_by_what_was_made() -> None:
+    """Something stands there, as planned."""
+    plan: list[AnyStep] = [
+        Delete(member=0, source=0, path=path("a"), expected=entry("a")),
+        CreateDirectory(member=0, source=0, path=path("a"), mode=0o755),
+    ]
+    proof = Proof(plan, {0})
+
+    proof.receive_message(0, stated((0, ONE), (1, module.directory_digest())))
+
+    assert proof.outcome().equal
