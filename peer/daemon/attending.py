@@ -81,6 +81,7 @@ class Attending:
             tag_key=credentials.tag_key,
             node=node,
             name=name,
+            spawn=spawn,
             changed=changed,
         )
         self._reaching = Reaching(

@@ -6,6 +6,7 @@ sends what was found and waits where a link is behind.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -57,8 +58,10 @@ class DigestCache(Protocol):
     def get_many(self, root: Root, asked: Sequence[tuple[RelPath, Stamp]]) -> list[bytes | None]:
         """Return the known digest of each file that is unchanged, None for the others."""
 
-    def put_many(self, root: Root, found: Sequence[tuple[RelPath, Stamp, bytes]]) -> None:
-        """Remember digests."""
+    def put_many(
+        self, root: Root, found: Sequence[tuple[RelPath, Stamp, bytes]], *, read_at_ns: int
+    ) -> None:
+        """Remember digests of files read since *read_at_ns*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +325,7 @@ class InventoryTaking:
         if not self._rehash:
             known = self._cache.get_many(root, [(path, stamp) for _, path, stamp in asked])
         learned: list[tuple[RelPath, Stamp, bytes]] = []
+        began_ns = time.time_ns()
         for (number, path, stamp), digest in zip(asked, known, strict=True):
             if digest is not None and stamp.size == self._mine.sizes[number]:
                 results.append(Hash(number, digest))
@@ -336,7 +340,7 @@ class InventoryTaking:
                 results.append(Hash(number, hashed.digest))
                 learned.append((path, hashed.stamp, hashed.digest))
         if learned:
-            self._cache.put_many(root, learned)
+            self._cache.put_many(root, learned, read_at_ns=began_ns)
         return results
 
     # --- telling ------------------------------------------------------------------------------

@@ -28,14 +28,14 @@ class Credentials:
     tag_key: Secret = field(repr=False)
 
     @classmethod
-    async def derive(cls, session_id: SessionId, password: Password) -> "Credentials":
-        """Stretch ID and password, in threads: about 0.4 s of one core."""
-        prs, tag_key = await asyncio.to_thread(_stretch, session_id, password)
-        return cls(session_id, password, prs, tag_key)
-
-
-def _stretch(session_id: SessionId, password: Password) -> tuple[Secret, Secret]:
-    return stretching.derive_prs(password, session_id), stretching.derive_tag_key(session_id)
+    def derive(cls, session_id: SessionId, password: Password) -> "Credentials":
+        """Stretch ID and password: about 0.4 s of one core, so call it in a thread."""
+        return cls(
+            session_id,
+            password,
+            stretching.derive_prs(password, session_id),
+            stretching.derive_tag_key(session_id),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,3 @@ def _membership(node: NodeIdentity, encoded: bytes, epoch_key: Secret) -> Member
     if commit.roster.find(node.node_key) is None:
         raise RemoteProtocolError("a welcome for somebody else")
     return Membership(node, commit, epoch_key, random_bytes=os.urandom)
-
-
-async def make_candidate_key() -> CandidateKey:
-    """Return the RSA pair of one join dialog, made in a thread: 0.2 s, at worst a second."""
-    return await asyncio.to_thread(CandidateKey.generate)

@@ -8,13 +8,8 @@ from typing import Final
 import structlog
 
 from peer.daemon.session import Spawn
-from peer.net.broker_client import (
-    BrokerClient,
-    Introduced,
-    NodeDown,
-    NodeUp,
-    RegistrationLost,
-)
+from peer.net.broker_client import BrokerClient
+from peer.net.broker_events import Introduced, NodeDown, NodeUp, RegistrationLost
 from peer.net.interfaces import host_addresses
 from peer.net.node_link import NodeAddress
 from peer.net.paths import MyOffer, Paths

@@ -50,7 +50,7 @@ MEMBERSHIP: Final = (
     | wire.Leaving
 )
 
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 """Starts a task whose owner is the peer's task group."""
 
 
@@ -289,7 +289,9 @@ class Session:
         match event:
             case EpochActivated(commit=commit):
                 for link in list(self.links.values()):
-                    link.switch(commit.epoch)
+                    # Who is not in it any more has no key of it; its link just ends.
+                    if link.peer in commit.roster.present:
+                        link.switch(commit.epoch)
                 self._take_roster(commit)
                 self.on_epoch(commit)
                 self._reach_missing()

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from peer.daemon.session import Session
+from peer.daemon.session import Session, Spawn
 from peer.net.pump import HandshakePump
 from peer.session.trust import Throttle
 from protocol.credentials import Secret, SessionId
@@ -19,7 +19,6 @@ from protocol.endpoint.streams import Stream
 from protocol.errors import (
     JoinFailed,
     JoinOutcome,
-    LinkClosed,
     QuintetError,
     RemoteProtocolError,
 )
@@ -60,6 +59,7 @@ class Sponsoring:
         tag_key: The Session ID, stretched.
         node: This device's identity.
         name: What this machine is called.
+        spawn: Starts a task.
         changed: Called when ``waiting`` has changed.
     """
 
@@ -72,6 +72,7 @@ class Sponsoring:
         tag_key: Secret,
         node: NodeIdentity,
         name: str,
+        spawn: Spawn,
         changed: Callable[[], None],
     ) -> None:
         self.throttle = Throttle()
@@ -82,6 +83,7 @@ class Sponsoring:
         self._tag_key = tag_key
         self._node = node
         self._name = name
+        self._spawn = spawn
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._running = 0
@@ -140,29 +142,26 @@ class Sponsoring:
         stream: Stream,
         source: bytes,
     ) -> bool:
-        async with asyncio.TaskGroup() as tasks:
-            decision: asyncio.Task[None] | None = None
-            try:
-                while True:
-                    match await pump.event():
-                        case TryCharged():
-                            self._charge(machine, source)
-                        case TryUndone():
-                            self.throttle.undo(source)
-                        case Authenticated() as candidate:
-                            connection.extend(ADMISSION_TIMEOUT + STEP_TIMEOUT)
-                            decision = tasks.create_task(self._decide(machine, pump, candidate))
-                        case Admitted():
-                            return True
-                        case Failed(failure=failure):
-                            log.info("sponsoring.refused", code=failure.code)
-                            await _say_goodbye(pump, stream)
-                            return False
-            except* LinkClosed as ended:
-                raise ended.exceptions[0] from None
-            finally:
-                if decision is not None:
-                    decision.cancel()
+        decision: asyncio.Task[None] | None = None
+        try:
+            while True:
+                match await pump.event():
+                    case TryCharged():
+                        self._charge(machine, source)
+                    case TryUndone():
+                        self.throttle.undo(source)
+                    case Authenticated() as candidate:
+                        connection.extend(ADMISSION_TIMEOUT + STEP_TIMEOUT)
+                        decision = self._spawn(self._decide(machine, pump, candidate))
+                    case Admitted():
+                        return True
+                    case Failed(failure=failure):
+                        log.info("sponsoring.refused", code=failure.code)
+                        await _say_goodbye(pump, stream)
+                        return False
+        finally:
+            if decision is not None:
+                decision.cancel()
 
     def _charge(self, machine: Sponsor, source: bytes) -> None:
         now = self._loop.time()

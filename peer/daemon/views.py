@@ -6,10 +6,13 @@ Letters exist only here and in what people type: everything below names indices.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from peer.inventory.names import shown
 from peer.net.mesh import Link
 from peer.session.lifecycle import Lifecycle
 from peer.session.membership import Membership
+from peer.session.session_settings import SessionSettings
 from protocol.address import from_sockaddr, is_loopback, is_public, to_text
 from protocol.endpoint.paths import address_of
 from protocol.ids import letter_of
@@ -117,3 +120,9 @@ def progress_views(progress: wire.Progress) -> dict[str, object]:
             "bytes_done": progress.content_done,
         },
     }
+
+
+def settings_view(settings: SessionSettings) -> dict[str, object]:
+    """Return the session's settings by name."""
+    view: dict[str, object] = msgspec.to_builtins(settings)
+    return view

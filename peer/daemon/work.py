@@ -19,6 +19,7 @@ from peer.daemon.session import Session, Spawn
 from peer.daemon.synchronise import Synchronisation
 from peer.errors import PlanChanged
 from peer.inventory.entries import MemberInventory
+from peer.inventory.names import shown
 from peer.net.mesh import Link
 from peer.session.phases import Phase
 from peer.session.reports import SyncOrdered, SyncStopped
@@ -34,6 +35,9 @@ log = structlog.get_logger()
 
 MAX_EARLY: Final = 256
 """Messages of another member's inventory kept until the leader's start has arrived."""
+
+MAX_FAILURES: Final = 1_000
+"""Failures or deviations shown; the counts are whole."""
 
 WORKERS: Final = 3
 """Threads for hashing, sealing and the disk during a synchronisation."""
@@ -141,6 +145,10 @@ class SessionWork:
         self._progress = Progress()
         self._decision += 1
         self._settled.set()
+        self.drop_sync()
+
+    def drop_sync(self) -> None:
+        """Stop the synchronisation, if there is one, and serve it no more."""
         if self.sync is not None:
             self.sync.abort()
             self._spawn(self.sync.close())
@@ -294,8 +302,7 @@ class SessionWork:
             self.sync.abort()
         if self._session.lifecycle.phase is Phase.COMPARISON and self.sync is not None:
             # Refused before it began: nothing was done and nothing is to be proved.
-            self._spawn(self.sync.close())
-            self.sync = None
+            self.drop_sync()
         name = self._session.membership.roster.entry(stopped.by)
         self._session.notice("sync_stopped", reason=stopped.code, member=name.name if name else "")
 
@@ -308,6 +315,57 @@ class SessionWork:
             stream.stop()
         else:
             self.sync.accept_data_stream(peer, stream)
+
+    # --- what people see -------------------------------------------------------------------
+
+    def sync_view(self) -> dict[str, object] | None:
+        """Return how the synchronisation stands, and what failed here."""
+        if self.sync is None:
+            return None
+        result = self.sync.result()
+        state = "running"
+        if self._session.lifecycle.phase is Phase.FINISHED:
+            state = "done_with_errors" if result.failures else "done"
+        if result.aborted:
+            state = "aborted"
+        decided = self.deciding.decided if self.deciding is not None else None
+        steps = decided.plan.steps if decided is not None else ()
+        return {
+            "state": state,
+            "steps": result.steps,
+            "done": result.done,
+            "bytes_received": result.received,
+            "failures": [
+                {"path": shown(steps[number].path), "code": code, "params": {}}
+                for number, code in sorted(result.failures.items())[:MAX_FAILURES]
+                if number < len(steps)
+            ],
+        }
+
+    def proof_view(self) -> dict[str, object] | None:
+        """Return what the proof says."""
+        if self.proving:
+            return {"state": "running", "files": 0, "digest": None, "deviations": []}
+        outcome = self.proof
+        if outcome is None:
+            return None
+        decided = self.deciding.decided if self.deciding is not None else None
+        steps = decided.plan.steps if decided is not None else ()
+        letter = self.deciding.letter if self.deciding is not None else str
+        return {
+            "state": "equal" if outcome.equal else "deviates",
+            "files": outcome.files,
+            "digest": outcome.digest.hex(),
+            "deviations": [
+                {
+                    "letter": letter(deviation.member),
+                    "path": shown(steps[deviation.step].path),
+                    "code": deviation.finding.value,
+                }
+                for deviation in outcome.deviations[:MAX_FAILURES]
+                if deviation.step < len(steps)
+            ],
+        }
 
     # --- links ----------------------------------------------------------------------
 

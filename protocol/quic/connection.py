@@ -443,6 +443,9 @@ class BoundedQuicConnection(QuicConnection):
         receiver = stream.receiver
         if not stream.max_stream_data_local or receiver.is_finished:
             return
+        if stream.is_blocked:
+            # To the peer it does not exist yet: naming it would break the peer's limit.
+            return
         assert stream.stream_id is not None
         credit = self._credits.get(stream.stream_id)
         wanted = (0 if credit is None else credit.consumed) + self._stream_window
