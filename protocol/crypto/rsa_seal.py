@@ -82,6 +82,7 @@ def read_spki(spki: bytes) -> rsa.RSAPublicKey:
         public = load_der_public_key(spki)
     except (ValueError, UnsupportedAlgorithm):
         raise MalformedMessage("no public key") from None
+    # The parser takes strict DER only; comparing the encoding does not rest on that.
     if not (
         isinstance(public, rsa.RSAPublicKey)
         and public.key_size == MODULUS_BITS

@@ -60,6 +60,13 @@ def test_whatever_case_dash_or_look_alike_a_password_is_read(data: st.DataObject
     assert Password.parse(text) == password
 
 
+def test_the_check_symbol_is_the_published_sum() -> None:
+    """Alpha for the first symbol, its square for the second, and two frozen examples."""
+    assert [check_symbol("0" * place + "1") for place in range(6)] == list("248G5A")
+    assert SESSION.value == "7GQ2M9KXX"
+    assert PASSWORD.normalised == b"K7QF2MNX9TBH"
+
+
 def test_credentials_look_as_the_texts_say() -> None:
     """Groups of three for the ID, of four for the password."""
     assert str(SESSION)[:8] == "7GQ-2M9-"

@@ -73,7 +73,7 @@ REFUSED: dict[str, tuple[LinkDialler, LinkListener]] = {
     "a fork of the roster": (dialler(), listener(epochs=OTHER_ROSTER)),
     "a listener with another index": (dialler(), listener(own=2, node=NODES[2])),
     "a dialler outside the roster": (dialler(own=7), listener()),
-    "a dialler with the listener's own index": (dialler(own=1), listener()),
+    "a dialler with the listener's own index": (dialler(own=1, node=NODES[1]), listener()),
 }
 
 

@@ -40,7 +40,6 @@ def test_what_is_sealed_opens_with_the_pair_and_label_it_was_sealed_for() -> Non
         assert str(caught.value) == "seal broken"
 
 
-@pytest.mark.slow
 def test_a_generated_pair_is_one_the_sponsor_accepts() -> None:
     """3072 bits, exponent 65537, canonical."""
     pair = CandidateKey.generate()
