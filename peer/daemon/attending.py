@@ -40,7 +40,7 @@ class Attending:
         node: This device's identity.
         name: What this machine is called.
         paths: Opens connections.
-        meeting: The rendezvous node; None where there is none.
+        meeting: The line to the rendezvous node.
         make_offer: Makes a new offer of this peer.
         spawn: Starts a task.
         changed: Called when something that people see has changed.
@@ -54,7 +54,7 @@ class Attending:
         node: NodeIdentity,
         name: str,
         paths: Paths,
-        meeting: Meeting | None,
+        meeting: Meeting,
         make_offer: Callable[[], MyOffer],
         loopback_allowed: bool,
         spawn: Spawn,
@@ -101,8 +101,7 @@ class Attending:
         Raises:
             NodeRefused: If the node declines.
         """
-        if self.meeting is not None:
-            await self.meeting.register(self.credentials.session_id, self._token(), create=True)
+        await self.meeting.register(self.credentials.session_id, self._token(), create=True)
 
     def _token(self) -> bytes:
         membership = self.session.membership
@@ -111,16 +110,13 @@ class Attending:
         return registration_token(key)
 
     def _epoch_changed(self, commit: Commit) -> None:
-        if self.meeting is None:
-            return
         if commit.leader == self.session.me:
             self._spawn(self.meeting.rotate(self._token(), commit.epoch))
         else:
             self._register_again()
 
     def _register_again(self) -> None:
-        if self.meeting is not None:
-            self._spawn(self.meeting.register_again(self.credentials.session_id, self._token()))
+        self._spawn(self.meeting.register_again(self.credentials.session_id, self._token()))
 
     # --- connections --------------------------------------------------------------------------
 
@@ -190,8 +186,7 @@ class Attending:
     async def leave(self) -> None:
         """Tell the members and the node, and close."""
         await self.session.leave()
-        if self.meeting is not None:
-            self.meeting.leave()
+        self.meeting.leave()
 
     async def close(self) -> None:
         """End without a word: the process ends."""

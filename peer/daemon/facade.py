@@ -21,31 +21,33 @@ from peer.daemon.deciding import SORTS, Deciding
 from peer.daemon.entering import Entrance, enter_by_creating, enter_by_joining
 from peer.daemon.held_sources import HeldSources
 from peer.daemon.known_digests import KnownDigests
+from peer.daemon.pictures import invitation_view, session_view
 from peer.daemon.work import SessionWork
 from peer.errors import (
     AlreadyInSession,
-    BrakeTripped,
     ConfirmationNeeded,
-    LinksMissing,
     NoSession,
-    PlanChanged,
-    PlanEmpty,
-    PresetUnknown,
-    RendezvousNeeded,
     RightMissing,
     SettingInvalid,
-    SourceUnknown,
     WrongPhase,
 )
 from peer.net.node_link import NodeAddress
 from peer.net.paths import Paths
+from peer.session.errors import (
+    BrakeTripped,
+    LinksMissing,
+    PlanChanged,
+    PlanEmpty,
+    PresetUnknown,
+    RendezvousNeeded,
+    SourceUnknown,
+)
 from peer.session.phases import Phase
 from peer.session.session_settings import parse_assignments
 from peer.settings import Settings
 from peer.store.home import Home
 from peer.store.identity_file import load_or_create_identity
 from peer.store.index import Index
-from protocol.address import to_text
 from protocol.credentials import Invitation, Password, SessionId, fingerprint_symbols
 from protocol.endpoint.drive import Endpoint
 from protocol.errors import QuintetError
@@ -54,9 +56,6 @@ from protocol.quic.selftest import check_library
 from protocol.versions import PEER_ALPN
 
 log = structlog.get_logger()
-
-MAX_NOTICES: Final = 50
-"""Notices kept for people."""
 
 RUNNING: Final = frozenset({Phase.INVENTORY, Phase.SYNCHRONISATION})
 
@@ -268,23 +267,7 @@ class Peer:
     def secrets(self) -> dict[str, str]:
         """Return Session ID, password and invitation, for the person at this computer."""
         attending = self._require_session()
-        credentials = attending.credentials
-        entrance = self._entrance
-        assert entrance is not None, "a session has been entered"
-        meeting = entrance.meeting
-        invitation = Invitation(
-            session_id=credentials.session_id,
-            password=credentials.password,
-            creator=fingerprint_symbols(self._node.node_key)[:16],
-            host=meeting.node.host.lower(),
-            port=meeting.node.port,
-            node=meeting.fingerprint,
-        )
-        return {
-            "session_id": str(credentials.session_id),
-            "password": credentials.password.shown(),
-            "invitation": invitation.link(),
-        }
+        return invitation_view(attending, creator=fingerprint_symbols(self._node.node_key))
 
     # --- sources and settings ---------------------------------------------------------
 
@@ -453,7 +436,6 @@ class Peer:
 
     def view(self) -> dict[str, object]:
         """Return the whole state, JSON-safe."""
-        attending, work, entrance = self._attending, self._work, self._entrance
         common: dict[str, object] = {
             "schema": 1,
             "revision": self._revision,
@@ -462,55 +444,10 @@ class Peer:
             "me": {
                 "fingerprint": self._node.fingerprint,
                 "name": self._name,
-                "letter": None if attending is None else self._letter,
+                "letter": None if self._attending is None else self._letter,
             },
-            "session": None,
-            "members": [],
-            "joining": [],
-            "comparison": None,
-            "plan": None,
-            "sync": None,
-            "proof": None,
-            "notices": [],
         }
-        if attending is None or entrance is None:
-            return common
-        session = attending.session
-        lifecycle = session.lifecycle
-        deciding = None if work is None else work.deciding
-        observed = entrance.meeting.observed
-        return common | {
-            "session": {
-                "id": str(attending.credentials.session_id),
-                "phase": lifecycle.phase.value,
-                "leader": views.letters(session.membership)[lifecycle.leader],
-                "epoch": session.membership.epoch,
-                "rendezvous": {
-                    "address": entrance.meeting.node.host,
-                    "state": entrance.meeting.state,
-                },
-                "settings": views.settings_view(lifecycle.settings),
-                "activated": lifecycle.phase.activated,
-            },
-            "members": views.member_views(
-                session.membership,
-                lifecycle,
-                session.links,
-                own_address=None if observed is None else to_text(observed),
-            ),
-            "joining": [
-                {"name": each.name, "sas": each.digits}
-                for each in attending.sponsoring.waiting.values()
-            ],
-            "comparison": None if deciding is None else deciding.totals(),
-            "plan": None if deciding is None else deciding.plan_view(),
-            "sync": None if work is None else work.sync_view(),
-            "proof": None if work is None else work.proof_view(),
-            "notices": [
-                {"number": number, "code": code, "params": params}
-                for number, (code, params) in enumerate(session.notices, start=1)
-            ][-MAX_NOTICES:],
-        }
+        return common | session_view(self._attending, self._work)
 
     @property
     def _letter(self) -> str:

@@ -17,10 +17,10 @@ from peer.daemon.held_sources import HeldSources
 from peer.daemon.inventorying import DigestCache, InventoryTaking
 from peer.daemon.session import Session, Spawn
 from peer.daemon.synchronise import Synchronisation
-from peer.errors import PlanChanged
 from peer.inventory.entries import MemberInventory
 from peer.inventory.names import shown
 from peer.net.mesh import Link
+from peer.session.errors import PlanChanged
 from peer.session.phases import Phase
 from peer.session.reports import SyncOrdered, SyncStopped
 from peer.transfer.proof import Outcome

@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
-from peer.errors import PlanEmpty, SessionAlone, WrongPhase
+from peer.errors import SessionAlone, WrongPhase
 from peer.session import rights
+from peer.session.errors import PlanEmpty
 from peer.session.members import ENDED, RUNNING, MemberRecord
 from peer.session.phases import Move, Phase
 from peer.session.reports import (
@@ -50,6 +51,7 @@ class Lifecycle(Standing):
         self, node_keys: Mapping[int, bytes], present: frozenset[int], *, leader: int, epoch: int
     ) -> None:
         """Take the roster of a new epoch: keys by index, who is present, who leads."""
+        succeeds = leader == self.me != self.leader
         self._node_keys = node_keys
         self._present = present
         self.leader, self.epoch = leader, epoch
@@ -60,6 +62,9 @@ class Lifecycle(Standing):
         if self.start is not None and not self.start.begun and self.start.by != leader:
             # Nobody is left who could begin it.
             self._call_off(self.start.by)
+        if succeeds:
+            # The leader before may have left with its word not everywhere.
+            self._repeat_decided(None)
         self._settle_start()
         self._retry_waiting()
 
@@ -73,15 +78,8 @@ class Lifecycle(Standing):
             (index, self._sources_message()),
             (index, wire.ActivityChanged(activity=mine.activity, progress=mine.progress)),
         ]
-        if self.me != self.leader:
-            return
-        self._send(index, self._settings_message())
-        if self.phase is Phase.INVENTORY:
-            self._send(index, self._inventory_message(self.run))
-        elif self.phase is Phase.PREPARATION and self.run:
-            self._send(index, wire.InventoryCancelled(run=self.run))
-        elif self.phase is Phase.COMPARISON and self.start is None:
-            self._send_decisions(index)
+        if self.me == self.leader:
+            self._repeat_decided(index)
 
     # --- acts of this member --------------------------------------------------------
 
@@ -113,8 +111,9 @@ class Lifecycle(Standing):
         offering = [index for index in present if self.members[index].sources]
         if len(offering) < 2:  # noqa: PLR2004  # the same
             raise SessionAlone
-        self._broadcast(self._inventory_message(self.run + 1))
-        self._begin_run(self.run + 1)
+        message = self._inventory_message(self.run + 1)
+        self._broadcast(message)
+        self._begin_run(message.run, message.source_revisions)
 
     def cancel_inventory(self) -> None:
         """End the inventory for all; back to Preparation."""
@@ -277,11 +276,16 @@ class Lifecycle(Standing):
         record = self.members[sender]
         if message.revision == record.revision and message.sources == record.sources:
             return  # a link came up again
-        self._check(Act.CHANGE_SOURCES, actor=sender, owner=sender)
         if message.revision <= record.revision:
             raise RemoteProtocolError("sources of the past")
-        record.sources, record.revision = message.sources, message.revision
-        self._events.append(Changed())
+        # What the leader activated is not changed by being told late.
+        activated = message.revision == self._revisions.get(sender)
+        if self.phase.activated and not activated:
+            # The owner stood in Preparation: it counts when this member is back there, too.
+            self._late_sources[sender] = message
+        phase = Phase.PREPARATION if activated else self.phase
+        self._check(Act.CHANGE_SOURCES, actor=sender, owner=sender, phase=phase)
+        self._replace_sources(sender, message)
 
     def _take_settings(self, sender: int, message: wire.SettingsChanged) -> None:
         settings = codec.decode(message.settings, SessionSettings)
@@ -309,13 +313,11 @@ class Lifecycle(Standing):
             return
         if follows:
             self._drop_run(sender)
-        self._begin_run(message.run)
+        self._begin_run(message.run, message.source_revisions)
         mine = self.members[self.me]
         if self.phase is Phase.INVENTORY and message.source_revisions.get(self.me) != mine.revision:
-            # The leader activated what it had not yet seen changed. Who had begun already when
-            # it heard of the change refused it.
+            # The leader activated what it had not yet seen changed.
             self.cancel_inventory()
-            self._broadcast(self._sources_message())
 
     def _take_cancellation(
         self, sender: int, message: wire.InventoryCancelled, *, now: float
