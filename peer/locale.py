@@ -73,6 +73,8 @@ class Catalogue:
 
     def error(self, code: str, params: Mapping[str, object]) -> str:
         """Return the text of the error *code*; one that has none yet shows its code."""
+        if (phase := f"phase.{params.get('phase')}") in self.texts:
+            params = {**params, "phase": self.text(phase)}
         for key in (f"error.{code}.{params.get('problem')}", f"error.{code}"):
             if key in self.texts:
                 return self.text(key, **params)

@@ -63,8 +63,9 @@ class Client:
         """
         try:
             told = json.loads((home / API_FILE).read_bytes())
-            client = cls(int(told["port"]), str(told["token"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            port = urllib.parse.urlsplit(told["address"]).port
+            client = cls(int(port or 0), str(told["token"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise PeerNotRunning from None
         client.get("version")
         return client

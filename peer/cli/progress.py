@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from peer.cli.client import Client, View
-from peer.cli.render import shown, shown_values
+from peer.cli.render import reason, shown, shown_values
 from peer.cli.words import App
 from protocol.errors import QuintetError
 
@@ -62,6 +62,8 @@ def _tell_notices(app: App, view: View, last: int | None) -> int:
 def notice_text(app: App, notice: dict[str, Any]) -> str:
     """Return a notice in words; one that has none yet shows its code."""
     values = shown_values(notice.get("params", {}))
+    if isinstance(values.get("reason"), str):
+        values["reason"] = reason(app, str(values["reason"]))
     key = f"notice.{notice['code']}"
     if key in app.catalogue.texts:
         return app.text(key, **values)

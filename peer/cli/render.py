@@ -154,11 +154,15 @@ def plan(app: App, told: Mapping[str, Any]) -> None:
     if told.get("refused"):
         click.echo(app.text("plan.refused", count=told["refused"]))
     for refusal in told.get("refusals", ()):
-        click.echo(f"  {shown(refusal['path'])}: {reason(app, refusal['reason'])}")
+        letter = refusal.get("letter") or ""
+        click.echo(f"  {letter:1}  {shown(refusal['path'])}: {reason(app, refusal['reason'])}")
 
 
 def reason(app: App, code: str, params: Mapping[str, object] | None = None) -> str:
     """Return why something was refused or failed, in words where there are some."""
+    key = f"reason.{code}"
+    if key in app.catalogue.texts:
+        return app.text(key)
     return app.catalogue.error(code, shown_values(params or {}))
 
 
@@ -176,7 +180,7 @@ def outcome(app: App, view: Mapping[str, Any]) -> None:
         )
         for failure in sync.get("failures", ()):
             words = reason(app, failure["code"], failure.get("params"))
-            click.echo(f"  {failure['letter']}  {shown(failure['path'])}: {words}")
+            click.echo(f"  {failure.get('letter') or ''}  {shown(failure['path'])}: {words}")
     if proof is not None:
         proved(app, proof)
 

@@ -98,15 +98,18 @@ def exit_status_of(view: View) -> int:
     """Return the exit status of an ended synchronisation (interface.md, section 1)."""
     sync, proof = view["sync"], view["proof"]
     if sync is None or sync["state"] in {"aborted", "failed"}:
-        braked = sync and any(entry["code"].startswith("brake") for entry in sync["failures"])
-        return ExitStatus.BRAKE if braked else ExitStatus.FAILURE
-    if any(entry["code"].startswith("brake") for entry in sync["failures"]):
+        return ExitStatus.BRAKE if sync and _braked(sync) else ExitStatus.FAILURE
+    if _braked(sync):
         return ExitStatus.BRAKE
-    if sync["state"] == "done_with_errors" or sync["failures"]:
+    if sync["state"] == "done_with_errors" or sync.get("failures"):
         return ExitStatus.SOME_FAILED
     if proof is None or proof["state"] != "equal":
         return ExitStatus.DIFFERENCES
     return ExitStatus.DONE
+
+
+def _braked(sync: View) -> bool:
+    return any("brake" in entry["code"].split(".") for entry in sync.get("failures", ()))
 
 
 @command("abort")

@@ -1,21 +1,17 @@
 """The local API and the page on loopback, and the file that tells commands where they are."""
 
 import importlib.resources
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
+from peer.store.home import API, ApiAccess, Home
 from peer.web import guard
 from peer.web.api import ROUTES, Api, PeerLike, errors_as_json, handler_of
 from peer.web.guard import Guard
-
-API_FILE: Final = "api.json"
-"""In the state folder, 0600: where the running peer listens, and its token."""
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -34,24 +30,12 @@ BACKLOG: Final = 64
 """Connections that wait to be accepted: the page and some commands."""
 
 
-class ApiFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What commands of this user need to reach the running peer."""
-
-    schema: int = 1
-    port: int
-    token: str
-    pid: int
-
-    def __repr__(self) -> str:
-        return f"ApiFile(port={self.port}, pid={self.pid})"
-
-
 class LocalApi:
     """Serves one peer on loopback.
 
     Args:
         peer: The running peer.
-        home: Its state folder; gets ``API_FILE`` while this serves.
+        home: Its state folder; says where this is while it serves.
         stop: Called when a command asks the peer to end.
         now: The loop's clock.
         version: Of this program.
@@ -68,7 +52,7 @@ class LocalApi:
     ) -> None:
         self._guard = Guard()
         self._api = Api(peer, self._guard, stop=stop, now=now, version=version)
-        self._file = home / API_FILE
+        self._home = Home(home)
         # The version banner and the access log stay off: both would tell about requests.
         self._runner = web.AppRunner(
             application(self._api, self._guard),
@@ -108,14 +92,12 @@ class LocalApi:
         second = _second_loopback(self.port)
         if second is not None:
             await web.SockSite(self._runner, second, backlog=BACKLOG).start()
-        write_private(
-            self._file,
-            msgspec.json.encode(ApiFile(port=self.port, token=self._guard.token, pid=os.getpid())),
-        )
+        access = ApiAccess(address=f"http://{LOOPBACK}:{self.port}", token=self._guard.token)
+        self._home.write_api(access)
 
     async def close(self) -> None:
         """Stop listening and remove the API's file."""
-        self._file.unlink(missing_ok=True)
+        self._home.remove(API)
         await self._runner.cleanup()
 
 
@@ -137,16 +119,6 @@ async def static_file(request: web.Request) -> web.StreamResponse:
     name, kind = STATIC[request.path]
     body = importlib.resources.files("peer.web").joinpath("static", name).read_bytes()
     return web.Response(body=body, content_type=kind, charset="utf-8")
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace *path* by *content* in one step; nobody else can read it at any instant."""
-    staged = path.with_name(f".{path.name}.new")
-    staged.unlink(missing_ok=True)
-    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    staged.replace(path)
 
 
 def _second_loopback(port: int) -> socket.socket | None:

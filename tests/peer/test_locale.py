@@ -12,6 +12,7 @@ import pytest
 
 from peer import locale
 from peer.cli.main import COMMANDS
+from peer.plan.guards import Reason
 from peer.settings import KEYS
 from peer.web import api
 from protocol.errors import JoinOutcome, NodeRefusal
@@ -67,7 +68,7 @@ def _is_used(key: str) -> bool:
         words |= {f"node.{refusal.value}" for refusal in NodeRefusal}
         code, _, problem = rest.rpartition(".")
         return rest in words or rest in LITERALS or (code in LITERALS and problem in LITERALS)
-    if prefix in {"hint", "notice"}:
+    if prefix in {"hint", "notice", "reason"}:
         return rest in LITERALS
     if prefix == "command":
         return rest in COMMANDS or rest in LITERALS
@@ -122,6 +123,12 @@ def test_every_word_of_the_view_has_a_text(prefix: str) -> None:
 def test_every_error_has_a_text(code: str) -> None:
     """What can go wrong is said in words."""
     assert f"error.{code}" in ENGLISH.texts
+
+
+@pytest.mark.parametrize("reason", sorted(Reason))
+def test_every_reason_of_a_refusal_has_a_text(reason: Reason) -> None:
+    """The plan says why it leaves something alone."""
+    assert f"reason.{reason.value}" in ENGLISH.texts
 
 
 E_TEXTS = {

@@ -15,7 +15,8 @@ from tests.harness.fake_peer import FakePeer, served
 
 def test_an_address_left_by_a_peer_that_died_is_no_peer(alone: Run, tmp_path: Path) -> None:
     """Nothing listens there; whatever the file holds."""
-    for content in ('{"port": 1, "token": "x"}', "{}", "[", '{"port": "x", "token": 1}'):
+    dead = '{"address": "http://127.0.0.1:1", "token": "x"}'
+    for content in (dead, "{}", "[", "[]", '{"address": "x", "token": 1}', '{"address": 1}'):
         (tmp_path / "api.json").write_text(content)
         assert alone("plan").exit_code == 6
 

@@ -42,7 +42,7 @@ def drive(app: App, tmp_path: Path) -> Iterator[Callable[..., None]]:
             for number, content in enumerate((first, second)):
                 home = tmp_path / f"home{number}"
                 root = tmp_path / f"root{number}"
-                home.mkdir()
+                home.mkdir(mode=0o700)
                 root.mkdir()
                 (root / "x").write_text(content)
                 stack.enter_context(served(peer(others=1), home))

@@ -29,7 +29,7 @@ def _failure(code: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("ending", "status"),
     [(([], "equal", 0), 0), (([], "equal", 2), 4), ((["fs.no_space"], "equal", 0), 4),
-     (([], "deviates", 0), 3), ((["brake.deletions"], "equal", 0), 8)],
+     (([], "deviates", 0), 3), ((["plan.brake"], "equal", 0), 8)],
 )  # fmt: skip
 def test_the_status_tells_how_a_synchronisation_ended(
     compared: Run, fake: FakePeer, ending: tuple[list[str], str, int], status: int

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from peer.cli.client import Client
-from peer.web.app import API_FILE, write_private
+from peer.store.home import API
 from tests.harness.fake_peer import FakePeer, served
 
 
 def test_the_api_file_is_private_and_goes_with_the_peer(tmp_path: Path) -> None:
     """Only the owner reads the token; a peer that ended leaves no address behind."""
     with served(FakePeer(), tmp_path) as api:
-        path = tmp_path / API_FILE
+        path = tmp_path / API
         told = json.loads(path.read_bytes())
         mode = stat.S_IMODE(path.stat().st_mode)
-        assert told["port"] == api.port
+        assert told["address"] == f"http://127.0.0.1:{api.port}"
 
     assert mode == 0o600
     assert not path.exists()
@@ -30,17 +30,3 @@ def test_it_listens_on_loopback_alone(tmp_path: Path) -> None:
         assert Client.connect(tmp_path).get("version") == {"version": "0.1.0"}
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.2", api.port), timeout=5)
-
-
-def test_a_private_file_is_replaced_whole_and_never_open_to_others(tmp_path: Path) -> None:
-    """Also where an old one, or a leftover of a crash, stood open."""
-    path = tmp_path / "x.json"
-    path.write_text("old")
-    path.chmod(0o644)
-    tmp_path.joinpath(".x.json.new").write_text("leftover")
-
-    write_private(path, b"new")
-
-    assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]

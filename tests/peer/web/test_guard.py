@@ -39,7 +39,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     """A browser beside a served peer whose token it knows."""
     with served(FakePeer(), tmp_path):
         told = json.loads((tmp_path / "api.json").read_bytes())
-        yield Browser(told["port"], told["token"])
+        yield Browser(int(told["address"].rpartition(":")[2]), told["token"])
 
 
 def test_the_owner_gets_the_state(browser: Browser) -> None:
