@@ -69,10 +69,9 @@ class Admission:
         """Return what to do about an Initial from *source*; None means silence."""
         assert header.version is not None
         address = address_of(source)
-        allowed = self._allowed.get(source, 0.0) > now
-        if (not allowed and self._tokens is None) or not self._room(address):
+        if not self._room(address):
             return None
-        if allowed and not header.token:
+        if self._allowed.get(source, 0.0) > now and not header.token:
             return Admitted(header.destination_cid)
         if self._tokens is None:
             return None

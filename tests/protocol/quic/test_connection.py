@@ -18,6 +18,7 @@ from protocol.limits import (
     CONNECTION_WINDOW,
     MAX_BIDI_STREAMS,
     MAX_STREAM_GAPS,
+    MAX_UNI_STREAMS,
     MIB,
     PRE_AUTH_IDLE,
     PRE_AUTH_WINDOW,
@@ -339,6 +340,22 @@ def test_the_peer_opens_another_stream_only_when_one_is_done(pair: QuicPair) -> 
     pair.run(30)
 
     assert pair.received(pair.server) == MAX_BIDI_STREAMS + 10
+
+
+def test_more_streams_than_were_granted_are_refused_even_if_others_have_gone() -> None:
+    """The library grants one more for each that has come and gone, read or not."""
+    pair = QuicPair(client=stock_client())
+    pair.connect()
+    pair.server.authenticated()
+    pair.run()
+    pair.server._local_max_streams_uni.value += 10
+    pair.client._remote_max_streams_uni = 100
+
+    pair.client.send_stream_data(2 + 4 * MAX_UNI_STREAMS, b"x")
+    pair.run()
+
+    assert pair.server.termination is not None
+    assert pair.server.termination.error_code == QuicErrorCode.STREAM_LIMIT_ERROR
 
 
 def test_a_stranger_may_use_one_stream_after_the_other(pair: QuicPair) -> None:
