@@ -58,6 +58,7 @@ from protocol.versions import PEER_ALPN
 log = structlog.get_logger()
 
 RUNNING: Final = frozenset({Phase.INVENTORY, Phase.SYNCHRONISATION})
+"""Phases that must be left by cancelling or aborting."""
 
 
 class Peer:
@@ -80,7 +81,6 @@ class Peer:
         self._entrance: Entrance | None = None
         self._revision = 0
         self._waiters: list[asyncio.Future[None]] = []
-        self._wrong: dict[str, tuple[int, float]] = {}
         self._stack = contextlib.AsyncExitStack()
         self._background: list[asyncio.Task[None]] = [self.spawn(self._paths.run())]
 
@@ -385,8 +385,7 @@ class Peer:
             BrakeTripped: If this member's own brake must be lifted first.
             PlanEmpty: If there is nothing to do.
         """
-        session = self._require_session().session
-        work = self._require_work()
+        session, work = self._require_session().session, self._require_work()
         lifecycle = session.lifecycle
         if allow_deletes is not None:
             work.allow_deletes = allow_deletes
@@ -462,7 +461,6 @@ class Peer:
         return self._attending
 
     def _require_work(self) -> SessionWork:
-        self._require_session()
         if self._work is None:
             raise NoSession
         return self._work

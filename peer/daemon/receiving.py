@@ -201,8 +201,11 @@ class Receiving:
             if expected.stream is not stream:
                 raise RemoteProtocolError("the end of a transfer on another stream")
             # A message cut off is a holder that stopped; no reason to end the link.
+            before = incoming.received
             with contextlib.suppress(RemoteProtocolError):
                 await self._work(end.transfer, expected, incoming, incoming.finish)
+            # The last chunk is only known to be whole, and its content counted, at the end.
+            self._on_progress(end.transfer, incoming.received - before)
         self._expected.pop(end.transfer, None)
         self._break_off(end.transfer, expected, Reason.INTERRUPTED)
 

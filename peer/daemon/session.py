@@ -15,6 +15,7 @@ from peer.errors import RightMissing, WrongPhase
 from peer.net.mesh import Link
 from peer.session.lifecycle import Lifecycle
 from peer.session.membership import Membership
+from peer.session.phases import Phase
 from peer.session.reports import (
     Changed,
     DecisionsReplaced,
@@ -74,6 +75,9 @@ class Work(Protocol):
 
     def sync_stopped(self, stopped: SyncStopped) -> None:
         """Stop cleanly."""
+
+    def steps_ended(self) -> None:
+        """Prove the end state: every member has ended its steps."""
 
     def receive_inventory(self, peer: int, message: InventoryMessage) -> None:
         """Take a part of another member's inventory."""
@@ -324,6 +328,8 @@ class Session:
         match event:
             case PhaseChanged(phase=phase):
                 self.membership.locked = phase.activated
+                if phase is Phase.FINISHED and work is not None:
+                    work.steps_ended()
             case InventoryWanted(run=run) if work is not None:
                 work.start_inventory(run)
             case InventoryDropped() if work is not None:

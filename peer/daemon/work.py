@@ -268,7 +268,14 @@ class SessionWork:
         log.info("work.steps_ended", done=result.done, failed=len(result.failures))
         if sync is self.sync:
             self.report(activity, self._progress)
-            await self.prove(sync)
+
+    def steps_ended(self) -> None:
+        # Only now: whoever serves others states what it sent, and must have sent it all.
+        if self.sync is not None:
+            self._spawn(self._prove(self.sync))
+
+    async def _prove(self, sync: Synchronisation) -> None:
+        await self.prove(sync)
 
     async def prove(self, sync: Synchronisation, *, again: bool = False) -> Outcome:
         """Read back the planned end state, on every member."""
