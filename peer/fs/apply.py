@@ -17,7 +17,7 @@ from peer.fs.errors import ChangedSince, Exists, FileError, Missing, Outside
 from peer.fs.placing import Placing, found_name
 from peer.fs.scanner import PERMISSIONS, clamped
 from peer.fs.staging import StagedFile, Staging
-from peer.fs.syscalls import process_mask
+from peer.fs.syscalls import process_mask, sync_file_system
 from peer.fs.trash import Trash
 from peer.plan.steps import (
     AnyStep,
@@ -33,6 +33,11 @@ from protocol.messages.inventory import Entry, Kind, RelPath
 
 BATCH: Final = 128
 """Steps whose files reach the disk together; each may hold three handles of the usual 1024."""
+
+_MANY: Final = 16
+"""Files from which on the whole file system is brought to the disk at once. Every fsync waits
+for the device to empty its cache, even if nothing is left to write; this waits once. It also
+waits for what other programs wrote, which is why a few large files go one by one."""
 
 _OWNER: Final = 0o700
 """A directory must let its owner in, or nothing could be put into it."""
@@ -115,10 +120,7 @@ class Applier:
     def _apply_batch(self, steps: Sequence[StagedStep], now_ns: int) -> list[FileError | None]:
         with _Batch(self._root) as batch:
             finished = [_try(partial(self._finish, batch, *staged)) for staged in steps]
-            synced = [
-                error if error is not None or staged is None else _try(staged.sync)
-                for error, (_, staged) in zip(finished, steps, strict=True)
-            ]
+            synced = _sync(finished, steps)
             outcomes = [
                 error if error is not None else _try(partial(self._act, batch, *staged, now_ns))
                 for error, staged in zip(synced, steps, strict=True)
@@ -186,6 +188,24 @@ class Applier:
             raise ChangedSince("directory")
         else:
             self._placing.put_over(waiting, place, old, path, now_ns=now_ns)
+
+
+def _sync(
+    finished: Sequence[FileError | None], steps: Sequence[StagedStep]
+) -> list[FileError | None]:
+    """Bring all staged content to the disk; return why each failed."""
+    waiting = [
+        staged
+        for error, (_, staged) in zip(finished, steps, strict=True)
+        if error is None and staged is not None
+    ]
+    if len(waiting) >= _MANY and _try(partial(sync_file_system, waiting[0].handle)) is None:
+        return list(finished)
+    # Few, or one of them failed: one by one tells which.
+    return [
+        error if error is not None or staged is None else _try(staged.sync)
+        for error, (_, staged) in zip(finished, steps, strict=True)
+    ]
 
 
 def _try(act: Callable[[], None]) -> FileError | None:

@@ -39,6 +39,17 @@ def renameat2(source: int, name: bytes, target: int, new: bytes, flags: int) -> 
         raise OSError(number, os.strerror(number))
 
 
+def sync_file_system(handle: int) -> None:
+    """Return when everything written to the file system of an open file is on the disk.
+
+    Raises:
+        FileError: If any of it could not be written, whosever it was.
+    """
+    if _libc.syncfs(handle):
+        number = ctypes.get_errno()
+        raise file_error(OSError(number, os.strerror(number)))
+
+
 def reserve_space(handle: int, size: int) -> None:
     """Take *size* bytes of the disk for an open file without making it longer.
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from peer.fs import confine, placing, staging, syscalls, trash
+from peer.fs import apply, confine, placing, staging, syscalls, trash
 from peer.fs.apply import BATCH, Applier, check_entry
 from peer.fs.confine import Root
 from peer.fs.errors import (
     ChangedSince,
+    DiskFailed,
     FileError,
     Missing,
     NoSpace,
@@ -421,6 +422,30 @@ def test_what_cannot_reach_the_disk_is_not_called_done(
 
     assert third is not None
     first.close()
+
+
+def test_many_files_reach_the_disk_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only if that fails does each go by itself, which tells whose fault it is."""
+    synced: list[int] = []
+    fails: list[FileError] = []
+    monkeypatch.setattr(StagedFile, "sync", lambda staged: synced.append(staged.handle))
+
+    def sync_all(_: int) -> None:
+        if fails:
+            raise fails[0]
+
+    monkeypatch.setattr(apply, "sync_file_system", sync_all)
+
+    def land(prefix: bytes) -> None:
+        steps = [(copy_to((prefix + b"%d" % n,)), bench.staged(b"")) for n in range(apply._MANY)]
+        assert set(bench.applier.apply_all(steps, now_ns=NOW)) == {None}
+
+    land(b"a")
+    together = len(synced)
+    fails.append(DiskFailed(5))
+    land(b"b")
+
+    assert (together, len(synced)) == (0, apply._MANY)
 
 
 # --- no instant of loss ---------------------------------------------------------

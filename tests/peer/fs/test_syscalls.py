@@ -38,6 +38,18 @@ def test_space_is_taken_without_making_a_file_longer(tmp_path: Path) -> None:
     assert taken.st_blocks * 512 >= 1_000_000
 
 
+def test_a_whole_file_system_is_brought_to_the_disk(tmp_path: Path) -> None:
+    """By any file of it; what is no file is our error."""
+    handle = os.open(tmp_path, os.O_RDONLY)
+    try:
+        syscalls.sync_file_system(handle)
+    finally:
+        os.close(handle)
+
+    with pytest.raises(FileError):
+        syscalls.sync_file_system(1_000_000)
+
+
 def test_the_mask_is_read_without_setting_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system does not tell, the strictest counts."""
     before = os.umask(0o027)
