@@ -222,9 +222,9 @@ class Staging:
             Exists: If *name* exists already.
         """
         while name is None:
+            made = b"%08x" % next(self._numbers)
+            # Numbers of an earlier run may be taken.
             with contextlib.suppress(Exists):
-                # Numbers of an earlier run may be taken.
-                made = self.new_name()
                 return StagedFile(self.folder, made, self.folder.create_file(made))
         return StagedFile(self.folder, name, self.folder.create_file(name))
 

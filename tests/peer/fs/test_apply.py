@@ -448,6 +448,23 @@ def test_many_files_reach_the_disk_at_once(bench: Bench, monkeypatch: pytest.Mon
     assert (together, len(synced)) == (0, apply._MANY)
 
 
+def test_a_directory_made_at_the_last_moment_is_left_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the making; nor does a file ever take a directory's place."""
+    monkeypatch.setattr(confine.Folder, "find", lambda *_: None)
+    with pytest.raises(ChangedSince):
+        bench.apply(CreateDirectory(**WHO, path=(b"d",), mode=0o755))
+    monkeypatch.undo()
+    directory = bench.entry((b"d",))
+    with bench.staged(b"new") as staged, pytest.raises(ChangedSince):
+        bench.apply(copy_to((b"d",), directory), staged)
+    with pytest.raises(ChangedSince):
+        bench.apply(Delete(**WHO, path=(b"d",), expected=directory))
+
+    assert bench.content() == {"d/f": b"old"}
+
+
 # --- no instant of loss ---------------------------------------------------------
 
 

@@ -282,6 +282,28 @@ def test_what_may_not_be_read_is_inaccessible_not_missing(
     }
 
 
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [(None, SkipReason.VANISHED), (b"x" * (limits.MAX_PATH + 1), SkipReason.TOO_LONG)],
+)
+def test_a_link_that_cannot_be_told_is_a_skip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: bytes | None, reason: SkipReason
+) -> None:
+    """Removed meanwhile, or longer than the wire takes."""
+    (tmp_path / "link").symlink_to("x")
+
+    def read_link(*_: object, **__: object) -> bytes:
+        if target is None:
+            raise FileNotFoundError(2, "No such file or directory")
+        return target
+
+    monkeypatch.setattr(os, "readlink", read_link)
+    entries, skips = _scan(tmp_path)
+
+    assert len(entries) == 1
+    assert _skipped(skips) == {(b"link",): (reason, Kind.LINK)}
+
+
 def test_every_error_of_walking_has_a_reason() -> None:
     """What is not foreseen is an input or output error."""
     assert reason_of(DiskFailed(5)) is SkipReason.IO_ERROR
