@@ -14,6 +14,7 @@ from peer.session.members import ENDED, MemberRecord
 from peer.session.orders import Orders
 from peer.session.phases import Move, Phase
 from peer.session.reports import (
+    Changed,
     InventoryDropped,
     InventoryWanted,
     LifecycleEvent,
@@ -57,7 +58,10 @@ class Standing:
         self._present: frozenset[int] = frozenset({me})
         self._orders = Orders()
         self._runs = Runs()
+        self._revisions: Mapping[int, int] = {}
+        """Of each member's sources, as the leader saw them when it started the inventory."""
         self._decisions = Decisions()
+        self._late_sources: dict[int, wire.SourcesChanged] = {}
         self._held: dict[type[LifecycleEvent], LifecycleEvent] = {}
         self._waiting: list[tuple[int, Message, float]] = []
         self._outbox: list[tuple[int | None, Message]] = []
@@ -83,7 +87,8 @@ class Standing:
 
     # --- effects: their legality is checked by who calls them -----------------------------
 
-    def _begin_run(self, run: int) -> None:
+    def _begin_run(self, run: int, revisions: Mapping[int, int]) -> None:
+        self._revisions = revisions
         if not self._runs.begin(run):
             return  # cancelled before this member heard of it
         self._move(Move.START_INVENTORY)
@@ -110,6 +115,15 @@ class Standing:
         self._held.clear()
         self._decisions.forget()
         self._events.append(InventoryDropped(self.run))
+        for index, message in self._late_sources.items():
+            if index in self.members:
+                self._replace_sources(index, message)
+        self._late_sources.clear()
+
+    def _replace_sources(self, index: int, message: wire.SourcesChanged) -> None:
+        record = self.members[index]
+        record.sources, record.revision = message.sources, message.revision
+        self._events.append(Changed())
 
     def _begin_sync(self) -> None:
         assert self.start is not None, "checked by the callers"
@@ -201,13 +215,18 @@ class Standing:
         return wire.SettingsChanged(order=self._order(), settings=codec.encode(self.settings))
 
     def _inventory_message(self, run: int) -> wire.InventoryStarted:
-        return wire.InventoryStarted(
-            order=self._order(),
-            run=run,
-            source_revisions={
-                index: self.members[index].revision for index in sorted(self._present)
-            },
-        )
+        revisions = {index: self.members[index].revision for index in sorted(self._present)}
+        return wire.InventoryStarted(order=self._order(), run=run, source_revisions=revisions)
+
+    def _repeat_decided(self, receiver: int | None) -> None:
+        """Say as the leader what the session's settings are and how far it is."""
+        self._send(receiver, self._settings_message())
+        if self.phase is Phase.INVENTORY:
+            self._send(receiver, self._inventory_message(self.run))
+        elif self.phase is Phase.PREPARATION and self.run:
+            self._send(receiver, wire.InventoryCancelled(run=self.run))
+        elif self.phase is Phase.COMPARISON and self.start is None:
+            self._send_decisions(receiver)
 
     def _send_decisions(self, receiver: int | None) -> None:
         parts = self._decisions.parts()
@@ -219,10 +238,10 @@ class Standing:
                 parts=len(parts),
                 data=part,
             )
-            self._outbox.append((receiver, message))
+            self._send(receiver, message)
 
     def _broadcast(self, message: Message) -> None:
         self._outbox.append((None, message))
 
-    def _send(self, receiver: int, message: Message) -> None:
+    def _send(self, receiver: int | None, message: Message) -> None:
         self._outbox.append((receiver, message))

@@ -132,6 +132,14 @@ class SessionNet:
     def random_bytes(self, size: int) -> bytes:
         return self._random.randbytes(size)
 
+    @property
+    def is_full_mesh(self) -> bool:
+        """Whether every member has a link to every other one in its roster."""
+        return all(
+            set(member.membership.roster.present) - {index} <= set(self._linked(index))
+            for index, member in self.members.items()
+        )
+
     def __getitem__(self, index: int) -> Member:
         return self.members[index]
 
