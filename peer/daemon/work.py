@@ -29,7 +29,7 @@ from protocol.errors import LinkClosed, QuintetError, RemoteProtocolError
 from protocol.limits import UNREACHABLE_AFTER
 from protocol.messages.inventory import Entry, InventoryMessage, RelPath
 from protocol.messages.session import Activity, Progress
-from protocol.messages.transfer import TransferMessage
+from protocol.messages.transfer import StepsFailed, TransferMessage
 
 log = structlog.get_logger()
 
@@ -83,6 +83,9 @@ class SessionWork:
         self._settled = asyncio.Event()
         self._settled.set()
         self._decision = 0
+        self._failed: dict[int, str] = {}
+        self._began_at = 0.0
+        self._ended_at: float | None = None
 
     # --- inventory ---------------------------------------------------------------------
 
@@ -255,6 +258,8 @@ class SessionWork:
 
     def sync_begun(self, sync: bytes) -> None:
         del sync  # the lifecycle admits the one that was accepted
+        self._began_at, self._ended_at = self._loop.time(), None
+        self._failed = {}
         if self.sync is not None:
             self._spawn(self._synchronise(self.sync))
 
@@ -270,6 +275,7 @@ class SessionWork:
             self.report(activity, self._progress)
 
     def steps_ended(self) -> None:
+        self._ended_at = self._loop.time()
         # Only now: whoever serves others states what it sent, and must have sent it all.
         if self.sync is not None:
             self._spawn(self._prove(self.sync))
@@ -314,8 +320,13 @@ class SessionWork:
         self._session.notice("sync_stopped", reason=stopped.code, member=name.name if name else "")
 
     def receive_transfer(self, peer: int, message: TransferMessage) -> None:
-        if self.sync is not None:
-            self.sync.receive_message(peer, message)
+        if self.sync is None:
+            return
+        self.sync.receive_message(peer, message)
+        if isinstance(message, StepsFailed):
+            # Checked above: nobody names another's step.
+            self._failed |= {failure.step: failure.code for failure in message.failures}
+            self._changed()
 
     def receive_stream(self, peer: int, stream: Stream) -> None:
         if self.sync is None:
@@ -330,24 +341,36 @@ class SessionWork:
         if self.sync is None:
             return None
         result = self.sync.result()
+        failures = self._failed | result.failures
         state = "running"
         if self._session.lifecycle.phase is Phase.FINISHED:
-            state = "done_with_errors" if result.failures else "done"
+            state = "done_with_errors" if failures else "done"
         if result.aborted:
             state = "aborted"
-        decided = self.deciding.decided if self.deciding is not None else None
-        steps = decided.plan.steps if decided is not None else ()
+        everyone = [record.progress for record in self._session.lifecycle.members.values()]
+        ended = self._ended_at if self._ended_at is not None else self._loop.time()
         return {
             "state": state,
-            "steps": result.steps,
-            "done": result.done,
-            "bytes_received": result.received,
+            "elapsed": round(ended - self._began_at, 2),
+            "steps": sum(progress.steps for progress in everyone),
+            "done": sum(progress.steps_done for progress in everyone),
+            "bytes": sum(progress.content for progress in everyone),
+            "bytes_done": sum(progress.content_done for progress in everyone),
+            "bytes_received_here": result.received,
+            "failed": len(failures),
             "failures": [
-                {"path": shown(steps[number].path), "code": code, "params": {}}
-                for number, code in sorted(result.failures.items())[:MAX_FAILURES]
-                if number < len(steps)
+                {**self._step_view(number), "code": code, "params": {}}
+                for number, code in sorted(failures.items())[:MAX_FAILURES]
             ],
         }
+
+    def _step_view(self, number: int) -> dict[str, object]:
+        decided = self.deciding.decided if self.deciding is not None else None
+        steps = decided.plan.steps if decided is not None else ()
+        if self.deciding is None or number >= len(steps):
+            return {"letter": None, "path": ""}
+        step = steps[number]
+        return {"letter": self.deciding.letter(step.member), "path": shown(step.path)}
 
     def proof_view(self) -> dict[str, object] | None:
         """Return what the proof says."""
@@ -356,21 +379,13 @@ class SessionWork:
         outcome = self.proof
         if outcome is None:
             return None
-        decided = self.deciding.decided if self.deciding is not None else None
-        steps = decided.plan.steps if decided is not None else ()
-        letter = self.deciding.letter if self.deciding is not None else str
         return {
             "state": "equal" if outcome.equal else "deviates",
             "files": outcome.files,
             "digest": outcome.digest.hex(),
             "deviations": [
-                {
-                    "letter": letter(deviation.member),
-                    "path": shown(steps[deviation.step].path),
-                    "code": deviation.finding.value,
-                }
+                {**self._step_view(deviation.step), "code": deviation.finding.value}
                 for deviation in outcome.deviations[:MAX_FAILURES]
-                if deviation.step < len(steps)
             ],
         }
 
