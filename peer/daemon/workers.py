@@ -28,8 +28,8 @@ async def in_worker(
     try:
         return await asyncio.wrap_future(job)
     except asyncio.CancelledError:
-        job.cancel()
-        wait([job])
-        if late is not None and not job.cancelled() and job.exception() is None:
-            late(job.result())
+        if not job.cancel():
+            wait([job])
+            if late is not None and job.exception() is None:
+                late(job.result())
         raise
