@@ -44,13 +44,14 @@ from peer.session.errors import (
 )
 from peer.session.phases import Phase
 from peer.session.session_settings import parse_assignments
+from peer.session.trust import OwnTries
 from peer.settings import Settings
 from peer.store.home import Home
 from peer.store.identity_file import load_or_create_identity
 from peer.store.index import Index
 from protocol.credentials import Invitation, Password, SessionId, fingerprint_symbols
 from protocol.endpoint.drive import Endpoint
-from protocol.errors import QuintetError
+from protocol.errors import JoinFailed, JoinOutcome, QuintetError
 from protocol.limits import MAX_NAME
 from protocol.quic.selftest import check_library
 from protocol.versions import PEER_ALPN
@@ -81,6 +82,7 @@ class Peer:
         self._entrance: Entrance | None = None
         self._revision = 0
         self._waiters: list[asyncio.Future[None]] = []
+        self._tries = OwnTries()
         self._stack = contextlib.AsyncExitStack()
         self._background: list[asyncio.Task[None]] = [self.spawn(self._paths.run())]
 
@@ -180,8 +182,18 @@ class Peer:
     async def _join(
         self, session_id: SessionId, password: Password, node: NodeAddress, sources: list[str]
     ) -> None:
+        now = asyncio.get_running_loop().time
+        self._tries.check(session_id.value, now=now())
         await self._hold(sources, create=False)
-        await self._enter(lambda: enter_by_joining(self._new_entrance(node), session_id, password))
+        try:
+            await self._enter(
+                lambda: enter_by_joining(self._new_entrance(node), session_id, password)
+            )
+        except JoinFailed as failed:
+            if failed.outcome is JoinOutcome.WRONG_PASSWORD:
+                self._tries.wrong(session_id.value, now=now())
+            raise
+        self._tries.clear(session_id.value)
 
     async def _enter(self, enter: Any) -> None:
         try:

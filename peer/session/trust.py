@@ -111,3 +111,38 @@ class Throttle:
 
 def _whole(seconds: float) -> int:
     return int(seconds) + 1
+
+
+class OwnTries:
+    """How often this peer itself sent a password that was not accepted, by session.
+
+    A person who retypes the wrong password over and over should notice before the session's
+    members are asked to pause joining (security.md, section 4.1).
+    """
+
+    def __init__(self) -> None:
+        self._wrong: OrderedDict[str, _Source] = OrderedDict()
+
+    def check(self, session_id: str, *, now: float) -> None:
+        """Let another try begin.
+
+        Raises:
+            JoinFailed: THROTTLED, with the seconds to wait.
+        """
+        known = self._wrong.get(session_id)
+        if known is not None and now < known.free_at:
+            raise JoinFailed(JoinOutcome.THROTTLED, _whole(known.free_at - now))
+
+    def wrong(self, session_id: str, *, now: float) -> None:
+        """Count a password that was not accepted."""
+        known = self._wrong.setdefault(session_id, _Source())
+        self._wrong.move_to_end(session_id)
+        while len(self._wrong) > MAX_SOURCES:
+            self._wrong.popitem(last=False)
+        known.wrong += 1
+        if known.wrong % FREE_TRIES == 0:
+            known.free_at = now + FIRST_WAIT
+
+    def clear(self, session_id: str) -> None:
+        """Forget the tries of a session: the password was right."""
+        self._wrong.pop(session_id, None)

@@ -10,6 +10,7 @@ from peer.session.trust import (
     TOTAL_TRIES,
     WINDOW,
     WINDOW_TRIES,
+    OwnTries,
     Throttle,
 )
 from protocol.errors import JoinFailed, JoinOutcome
@@ -120,3 +121,24 @@ def test_the_longest_unseen_source_is_forgotten_first() -> None:
 
     assert throttle.tries_left((0).to_bytes(2, "big")) == FREE_TRIES
     assert throttle.tries_left((1).to_bytes(2, "big")) == FREE_TRIES - 1
+
+
+def test_after_five_wrong_passwords_of_its_own_a_peer_waits_by_itself() -> None:
+    """Counted per session; a right password clears it; memory is bounded."""
+    tries = OwnTries()
+    for _ in range(FREE_TRIES):
+        tries.check("ONE", now=0.0)
+        tries.wrong("ONE", now=0.0)
+
+    with pytest.raises(JoinFailed) as caught:
+        tries.check("ONE", now=10.0)
+
+    assert (caught.value.outcome, caught.value.retry_after) == (JoinOutcome.THROTTLED, 21)
+    tries.check("TWO", now=10.0)
+    tries.check("ONE", now=30.0)
+    tries.clear("ONE")
+    tries.check("ONE", now=10.0)
+    for number in range(MAX_SOURCES + 1):
+        for _ in range(FREE_TRIES):
+            tries.wrong(str(number), now=0.0)
+    tries.check("0", now=0.0)
