@@ -69,7 +69,7 @@ def name_exception(
     elif isinstance(exc, tuple):
         exc = exc[1]
     if isinstance(exc, BaseException):
-        event_dict["exception"] = type(exc).__name__
+        event_dict["exception_type"] = type(exc).__name__
         frames = traceback.extract_tb(exc.__traceback__)
         if frames:
             last = frames[-1]

@@ -205,8 +205,9 @@ def rules_list(app: App, *, as_json: bool) -> None:
 def rules_add(app: App, *, words: tuple[str, ...]) -> None:
     client = app.client()
     told = client.get("rules")
+    # What is listed holds the preset's rules already: from here on they are rules like others.
     rules = [*told["rules"], " ".join(words)]
-    client.put("rules", {"preset": told["preset"], "rules": rules})
+    client.put("rules", {"preset": None, "rules": rules})
     app.say(app.text("rules.added", number=len(rules)))
 
 
@@ -219,7 +220,7 @@ def rules_remove(app: App, *, number: int) -> None:
     if number > len(rules):
         raise click.BadParameter("number", param_hint="NUMBER")
     del rules[number - 1]
-    client.put("rules", {"preset": told["preset"], "rules": rules})
+    client.put("rules", {"preset": None, "rules": rules})
     app.say(app.text("rules.removed", number=number))
 
 
@@ -228,8 +229,7 @@ def rules_remove(app: App, *, number: int) -> None:
 @click.argument("letter", required=False)
 def rules_preset(app: App, *, name: str, letter: str | None) -> None:
     preset = f"{name} {letter.upper()}" if letter else name
-    client = app.client()
-    client.put("rules", {"preset": preset, "rules": client.get("rules")["rules"]})
+    app.client().put("rules", {"preset": preset, "rules": []})
     app.say(app.text("rules.preset", preset=shown(preset)))
 
 

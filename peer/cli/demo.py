@@ -5,6 +5,7 @@ other. The last word has a look at the folders that uses nothing of the program.
 """
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -208,11 +209,12 @@ def drive(
     with stages.stage("meet"):
         leader.post("session/start", _offer(roots[0]) | {"rendezvous": node, "lan": False})
         secrets = leader.get("session/secrets")
-        for client, root in zip(others, roots[1:], strict=True):
+        for place, (client, root) in enumerate(zip(others, roots[1:], strict=True), 2):
             invited = {"invitation": secrets["invitation"]}
             client.post("session/join", invited | _offer(root))
-        for client in clients:
-            client.wait_until(lambda view: all_here(view, len(clients)), LINKS_TIMEOUT)
+            # One after the other: each is linked to all before the next asks all of them.
+            for member in clients[:place]:
+                member.wait_until(functools.partial(all_here, members=place), LINKS_TIMEOUT)
     with stages.stage("compare"):
         view = take_inventory(app, leader)
         app.say("  " + app.text("compare.totals", **view["comparison"]))

@@ -131,7 +131,7 @@ class PeerLike(Protocol):
     async def set_rules(self, *, preset: str | None, rules: list[str]) -> None: ...
 
     def rules(self) -> dict[str, object]:
-        """Return ``{"preset": text or null, "rules": [text]}``."""
+        """Return ``{"preset": text or null, "rules": [text]}``; a preset's rules are among them."""
         ...
 
     async def act(

@@ -228,7 +228,8 @@ class FakePeer:
 
     async def set_rules(self, *, preset: str | None, rules: list[str]) -> None:
         self._need("comparison", leader=True)
-        self._rules = {"preset": preset, "rules": rules}
+        of_preset = [f"files then {preset}"] if preset else []
+        self._rules = {"preset": preset, "rules": [*of_preset, *rules]}
         self._touch("set_rules")
 
     def rules(self) -> dict[str, object]:

@@ -127,7 +127,7 @@ def test_an_exception_shows_by_type_and_place(
         logging.getLogger("aiohttp.server").exception("body was %s", SECRET.hex())
 
     lines = logged()
-    assert [line["exception"] for line in lines] == ["ValueError"] * 4
+    assert [line["exception_type"] for line in lines] == ["ValueError"] * 4
     assert lines[0]["raised_at"].startswith("test_logs.py:")
     assert lines[3]["library"] == "aiohttp.server"
     assert SECRET.hex() not in json.dumps(lines)

@@ -25,14 +25,18 @@ def test_compare_in_its_forms(compared: Run) -> None:
 
 
 def test_rules_are_kept_in_order(compared: Run) -> None:
-    """Added at the end, removed by number; a preset stands beside them."""
+    """Added at the end, removed by number; a preset is replaced by another, not heaped on it."""
+    compared("rules", "preset", "combine")
+    compared("rules", "preset", "mirror", "a")
+    preset = json.loads(compared("rules", "list", "--json").stdout)
     compared("rules", "add", "files if A.date > B.date then copy A -> B")
     compared("rules", "add", "files", "then", "copy", "B", "->", "A")
-    compared("rules", "preset", "mirror", "a")
     compared("rules", "remove", "2")
 
+    assert (preset["preset"], len(preset["rules"])) == ("mirror A", 1)
     assert json.loads(compared("rules", "list", "--json").stdout) == {
-        "schema": 1, "preset": "mirror A", "rules": ["files if A.date > B.date then copy A -> B"],
+        "schema": 1, "preset": None,
+        "rules": ["files then mirror A", "files then copy B -> A"],
     }  # fmt: skip
     assert compared("rules", "remove", "9").exit_code == 2
     assert compared("rules", "clear").exit_code == 0
