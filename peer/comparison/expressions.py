@@ -128,7 +128,8 @@ def _token(match: re.Match[str]) -> Token:
     for shape in (Shape.MARK, Shape.OPERATOR, Shape.QUOTED):
         found = match[shape.value]
         if found is not None:
-            return Token(shape, found, match.start(shape.value))
+            # A quotation mark stands before what it quotes.
+            return Token(shape, found, match.start(shape.value) - (shape is Shape.QUOTED))
     return Token(Shape.WORD, match["word"], match.start("word"))
 
 

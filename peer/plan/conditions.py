@@ -13,7 +13,6 @@ from peer.comparison.compared import (
     Amount,
     Compared,
     Context,
-    Instant,
     Side,
     instant_text,
     parse_compared,
@@ -139,5 +138,5 @@ def _right(condition: Compared, letter: Letter) -> str:
             return f"{_side(right, letter)}.{condition.field}"
         case Amount():
             return str(right.size)
-        case Instant():
+        case _:
             return instant_text(right)

@@ -317,8 +317,8 @@ class _Planner:
 
     def _found_or_made(self, directory: Item, member: int) -> RelPath | Refusal:
         to = directory.cell(member)
-        if to.block:
-            return Refusal(Reason.DESTINATION_BLOCKED, to.block)
+        # What blocks a directory blocks all below it, so nobody would come here to fill it.
+        assert not to.block
         if to.present:
             return to.path if to.kind is Kind.DIRECTORY else Refusal(Reason.FILE_IN_THE_WAY)
         # Nobody decided about the directory itself, but something is to be put into it.

@@ -4,6 +4,7 @@ A tree maps a path to what stands there: ``file(â€¦)``, ``DIRECTORY``, ``link(â€
 ``SkipReason``. Parents are added by themselves.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -81,10 +82,12 @@ def identified(
     case_insensitive: bool = False,
     date_resolution_ns: int = 1,
     unreadable: Sequence[str] = (),
+    shuffle: random.Random | None = None,
 ) -> MemberInventory:
     """The inventory of *member* with these sources, before anything is hashed.
 
-    ``unreadable`` names directories that exist and cannot be listed.
+    ``unreadable`` names directories that exist and cannot be listed; ``shuffle`` scans in
+    another order, parents still first.
     """
     inventory = MemberInventory(member, 1, sources=len(sources))
     inventory.receive(
@@ -94,7 +97,7 @@ def identified(
     )
     entries, skips = [], []
     for source, tree in enumerate(sources):
-        for path, thing in whole(tree).items():
+        for path, thing in _scanned(whole(tree), shuffle):
             if isinstance(thing, SkipReason):
                 skips.append(Skip(source, path, thing))
             else:
@@ -104,6 +107,16 @@ def identified(
     inventory.receive(EntriesSkipped(run=1, skips=skips))
     inventory.receive(IdentificationEnded(run=1, entries=len(entries), skips=len(skips)))
     return inventory
+
+
+def _scanned(
+    tree: Mapping[RelPath, Thing | SkipReason], shuffle: random.Random | None
+) -> list[tuple[RelPath, Thing | SkipReason]]:
+    found = list(tree.items())
+    if shuffle is not None:
+        shuffle.shuffle(found)
+        found.sort(key=lambda one: len(one[0]))
+    return found
 
 
 def as_entry(source: int, path: RelPath, thing: Thing) -> Entry:
