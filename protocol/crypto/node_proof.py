@@ -8,19 +8,18 @@ theirs are two connections with two exporters.
 from collections.abc import Callable
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
+from protocol.crypto.identity import verify
 from protocol.crypto.transcript import lv
-from protocol.errors import SealBroken
 
 EXPORTER_LABEL: Final = b"EXPORTER-quintet-rv-v1"
 EXPORTER_SIZE: Final = 32
 
+_LABEL: Final = b"quintet/1 rv node"
+
 
 def prove(exporter: bytes, sign: Callable[[bytes], bytes]) -> bytes:
     """Return the proof for the connection of *exporter*, 64 bytes."""
-    return sign(_signed(exporter))
+    return sign(lv(_LABEL, exporter))
 
 
 def check(node_key: bytes, exporter: bytes, proof: bytes) -> None:
@@ -29,11 +28,4 @@ def check(node_key: bytes, exporter: bytes, proof: bytes) -> None:
     Raises:
         SealBroken: If it is not.
     """
-    try:
-        Ed25519PublicKey.from_public_bytes(node_key).verify(proof, _signed(exporter))
-    except (InvalidSignature, ValueError) as error:
-        raise SealBroken from error
-
-
-def _signed(exporter: bytes) -> bytes:
-    return lv(b"quintet/1 rv node", exporter)
+    verify(node_key, proof, _LABEL, exporter)

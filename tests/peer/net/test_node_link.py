@@ -79,11 +79,13 @@ async def test_whoever_does_not_greet_as_a_node_is_left(
         await connection.wait_closed()
 
     impostor = Endpoint.open([(LOOPBACK, 0)], alpn_served=RENDEZVOUS_ALPN, retry=True)
-    async with serving(answer_once(impostor)), running_endpoint() as endpoint:
-        with pytest.raises(error):
-            await NodeLink.open(endpoint, impostor.addresses[0])
-        assert all(each.is_closed for each in endpoint.connections)
-    await impostor.close()
+    try:
+        async with serving(answer_once(impostor)), running_endpoint() as endpoint:
+            with pytest.raises(error):
+                await NodeLink.open(endpoint, impostor.addresses[0])
+            assert all(each.is_closed for each in endpoint.connections)
+    finally:
+        await impostor.close()
 
 
 async def test_nobody_there_is_a_closed_link() -> None:

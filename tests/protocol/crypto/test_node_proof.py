@@ -35,3 +35,10 @@ def test_another_key_connection_or_statement_proves_nothing(
     """Above all a proof that somebody in between passes on."""
     with pytest.raises(SealBroken):
         check(key, exporter, proof)
+
+
+def test_a_key_that_signs_everything_proves_nothing() -> None:
+    """Under a point of small order a blank signature fits every fourth statement."""
+    for number in range(32):
+        with pytest.raises(SealBroken):
+            check(bytes(32), bytes([number]) * 32, bytes(64))
