@@ -294,7 +294,8 @@ class Membership:
         members = list(self.roster.members)
         if proposal.act is Act.LEAVE:
             members = self._without(proposal.leaver)
-        elif proposal.entry is not None:
+        else:
+            assert proposal.entry is not None, "a join names who joins"
             members.append(replace(proposal.entry, index=self.commit.next_index))
         members = [
             replace(entry, present=entry.present and entry.index not in absent) for entry in members
