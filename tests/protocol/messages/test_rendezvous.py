@@ -1,3 +1,4 @@
+import pathlib
 from typing import Any
 
 import pytest
@@ -75,3 +76,23 @@ def test_an_address_has_4_or_16_bytes(size: int) -> None:
     """Nothing between the two families exists."""
     with pytest.raises(ValueError, match="4 or 16"):
         Address(bytes(size), 1)
+
+
+PROTOCOL = pathlib.Path(__file__).resolve().parents[3] / "protocol" / "PROTOCOL.md"
+
+
+@pytest.mark.parametrize("kind", sorted(set(MESSAGES), key=lambda kind: kind.__name__))
+def test_the_published_table_lists_every_message(kind: type[Any]) -> None:
+    """One row per message: its name on the wire, who sends it, its fields in order."""
+    info = inspect.type_info(kind)
+    assert isinstance(info, inspect.StructType)
+    senders = [
+        sender
+        for sender, union in (("peer", PeerMessage), ("node", NodeMessage))
+        if kind in members_of(union)
+    ]
+    fields = ", ".join(field.encode_name for field in info.fields)
+
+    row = f"| `{info.tag}` | {', '.join(senders)} | {fields} |"
+
+    assert row in PROTOCOL.read_text(encoding="utf-8").splitlines()
