@@ -5,7 +5,7 @@ of the wire. ``to`` stands for the destination the rule is asked about.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, assert_never
 
 from msgspec import Meta
 
@@ -13,6 +13,7 @@ from peer.comparison.compared import (
     Amount,
     Compared,
     Context,
+    Instant,
     Side,
     instant_text,
     parse_compared,
@@ -122,8 +123,10 @@ def format_condition(condition: Condition, letter: Letter) -> str:
         case Present() | Missing():
             who = "to" if condition.member is None else letter(condition.member)
             return f"{'on' if isinstance(condition, Present) else 'missing'}:{who}"
-        case _:
+        case Named() | Located():
             return f'{"name" if isinstance(condition, Named) else "path"}:"{condition.pattern}"'
+        case _:
+            assert_never(condition)
 
 
 def _side(side: Side, letter: Letter) -> str:
@@ -138,5 +141,7 @@ def _right(condition: Compared, letter: Letter) -> str:
             return f"{_side(right, letter)}.{condition.field}"
         case Amount():
             return str(right.size)
-        case _:
+        case Instant():
             return instant_text(right)
+        case _:
+            assert_never(right)

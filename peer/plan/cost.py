@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from peer.plan.planner import Plan
 from peer.plan.steps import (
@@ -106,3 +107,5 @@ def _charge(cost: MemberCost, step: AnyStep) -> None:
         case Delete():
             cost.files_deleted += 1
             cost.bytes_to_trash += 0 if step.expected is None else step.expected.size
+        case _:
+            assert_never(step)

@@ -1,7 +1,7 @@
 """Presets: the first answers to "What should happen?", each just a list of rules."""
 
 import enum
-from typing import Final
+from typing import Final, assert_never
 
 from peer.comparison.compared import Compared, Field, Operator, Side
 from peer.plan.actions import Copy, Create, Remove
@@ -92,3 +92,5 @@ def rules_of(preset: Preset, member: int | None = None) -> tuple[Rule, ...]:
                 Rule(applies_to=FILES, conditions=(_MISSING,), actions=(Copy(to=to),)),
                 Rule(applies_to=DIRECTORIES, conditions=(_MISSING,), actions=(Create(to=to),)),
             )
+        case _:
+            assert_never(preset)
