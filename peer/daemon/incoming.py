@@ -11,7 +11,7 @@ from peer.daemon.own_sources import OwnSources, Reader
 from peer.fs.errors import FileError
 from peer.fs.staging import StagedFile
 from peer.plan.steps import CopyFile
-from peer.transfer.pack import Asked, FileBegun, FileData
+from peer.transfer.pack import Asked, FileBegun, FileData, FileEnded
 from peer.transfer.reasons import Reason
 from peer.transfer.receiver import Landed, Landing, Receiver, Refused
 from peer.transfer.schedule import SMALL, Again
@@ -123,14 +123,22 @@ class Incoming:
                         self._file.write(data)
                     except FileError as error:
                         self._give_up(self._receiver.unanswered[0], error, outcomes)
-            case Landed(step=step, digest=digest):
+            case FileEnded():
                 if self._file is not None:
-                    outcomes.append(Staged(step, self._file, digest))
-                    self._file = None
+                    self._judge(landing, self._file, outcomes)
             case Refused(step=step, code=code):
                 self.close()
                 if step not in self._given_up:
                     outcomes.append(StepFailed(step, code, Again.ELSEWHERE))
+
+    def _judge(self, ended: FileEnded, file: StagedFile, outcomes: list[Outcome]) -> None:
+        match self._receiver.judge(ended, file.digest()):
+            case Landed(step=step, digest=digest):
+                self._file = None
+                outcomes.append(Staged(step, file, digest))
+            case Refused(step=step, code=code):
+                self.close()
+                outcomes.append(StepFailed(step, code, Again.ELSEWHERE))
 
     def _give_up(self, step: int, error: FileError, outcomes: list[Outcome]) -> None:
         self.close()

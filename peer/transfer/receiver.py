@@ -1,15 +1,13 @@
-"""The receiver's side of a transfer: what comes is opened, checked and hashed on its way to disk.
+"""The receiver's side of a transfer: what comes is opened and checked on its way to disk.
 
-A file is *verified* when as many bytes came as the plan says, and their BLAKE3-256 is both what
-the holder states and what the plan says, where it does (security.md, T19).
+A file has *landed* when as many bytes came as the plan says, and their BLAKE3-256 is both what
+the holder states and what the plan says, where it does (security.md, T19). The hash is taken
+where the bytes are written; ``judge`` compares.
 """
 
 import hmac
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import assert_never
-
-from blake3 import blake3
 
 from peer.transfer.pack import (
     Asked,
@@ -42,7 +40,7 @@ class Refused:
     code: str
 
 
-Landing = FileBegun | FileData | Landed | Refused
+Landing = FileBegun | FileData | FileEnded | Refused
 
 
 class Receiver:
@@ -59,7 +57,6 @@ class Receiver:
         self._opener = ChunkOpener(key, context_of(sync, transfer, asked), None)
         self._reader = PackReader(asked)
         self._planned = {ask.step: ask.digest for ask in asked}
-        self._hash = blake3()
 
     def feed(self, data: bytes | memoryview) -> Iterator[Landing]:
         """Take the next bytes of the sealed message and yield what they bring.
@@ -68,7 +65,7 @@ class Receiver:
             RemoteProtocolError: If the seal, or the order of things, is broken.
         """
         for chunk in self._opener.feed(data):
-            yield from map(self._landing, self._reader.feed(chunk))
+            yield from map(_landing, self._reader.feed(chunk))
 
     def finish(self) -> Iterator[Landing]:
         """Take the end of the message and yield what it brings.
@@ -77,7 +74,7 @@ class Receiver:
             RemoteProtocolError: If anything is missing.
         """
         for chunk in self._opener.finish():
-            yield from map(self._landing, self._reader.feed(chunk))
+            yield from map(_landing, self._reader.feed(chunk))
         self._reader.finish()
 
     @property
@@ -85,22 +82,14 @@ class Receiver:
         """The steps that neither landed nor were refused."""
         return tuple(ask.step for ask in self._reader.remaining)
 
-    def _landing(self, record: Record) -> Landing:
-        match record:
-            case FileBegun():
-                self._hash = blake3()
-                return record
-            case FileData(data=data):
-                self._hash.update(data)
-                return record
-            case FileFailed(step=step, code=code):
-                return Refused(step, code)
-            case FileEnded(step=step, digest=stated):
-                found = self._hash.digest()
-                planned = self._planned[step]
-                if planned is None:
-                    planned = stated
-                agreed = hmac.compare_digest(found, stated) and hmac.compare_digest(found, planned)
-                return Landed(step, found) if agreed else Refused(step, Reason.CONTENT_MISMATCH)
-            case _:
-                assert_never(record)
+    def judge(self, ended: FileEnded, found: bytes) -> Landed | Refused:
+        """Return whether the content that came, whose BLAKE3-256 is *found*, is what was agreed."""
+        planned = self._planned[ended.step]
+        agreed = hmac.compare_digest(found, ended.digest) and (
+            planned is None or hmac.compare_digest(found, planned)
+        )
+        return Landed(ended.step, found) if agreed else Refused(ended.step, Reason.CONTENT_MISMATCH)
+
+
+def _landing(record: Record) -> Landing:
+    return Refused(record.step, record.code) if isinstance(record, FileFailed) else record

@@ -2,7 +2,7 @@ import pytest
 from blake3 import blake3
 
 from peer.transfer import pack
-from peer.transfer.pack import Asked, FileBegun, FileData, context_of
+from peer.transfer.pack import Asked, FileBegun, FileData, FileEnded, context_of
 from peer.transfer.receiver import Landed, Landing, Receiver, Refused
 from peer.transfer.sender import PackWriter
 from protocol.credentials import Secret
@@ -26,9 +26,19 @@ def sealed(asked: list[Asked], plaintext: bytes) -> bytes:
     return chunks.header() + chunks.seal(plaintext, last=True)
 
 
-def receive(asked: list[Asked], message: bytes) -> list[Landing]:
+def receive(asked: list[Asked], message: bytes) -> list[Landing | Landed]:
+    """What lands, each file's end judged by what was written before it."""
     receiver = Receiver(SYNC, TRANSFER, asked, KEY)
-    return [*receiver.feed(message), *receiver.finish()]
+    found: list[Landing | Landed] = []
+    written = blake3()
+    for landing in (*receiver.feed(message), *receiver.finish()):
+        if isinstance(landing, FileBegun):
+            written = blake3()
+        elif isinstance(landing, FileData):
+            written.update(landing.data)
+        ended = isinstance(landing, FileEnded)
+        found.append(receiver.judge(landing, written.digest()) if ended else landing)
+    return found
 
 
 def file(step: int, content: bytes, stated: bytes) -> bytes:
@@ -136,4 +146,4 @@ def test_content_of_several_chunks_lands_chunk_by_chunk() -> None:
     rest = [*receiver.feed(chunks.seal(plaintext[FILE_CHUNK:], last=True)), *receiver.finish()]
 
     assert sum(len(part.data) for part in first if isinstance(part, FileData)) == FILE_CHUNK - 20
-    assert rest[-1] == Landed(4, blake3(content).digest())
+    assert rest[-1] == FileEnded(4, blake3(content).digest())
