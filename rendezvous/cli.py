@@ -152,3 +152,7 @@ def _ask(port: int, path: str) -> bytes:
         click.echo(f"quintet-rendezvous: the node answers {response.status}", err=True)
         sys.exit(ExitStatus.FAILURE)
     return body
+
+
+if __name__ == "__main__":
+    main()

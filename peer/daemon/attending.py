@@ -175,8 +175,8 @@ class Attending:
             log.info("attending.connection_refused", code=error.code)
             connection.close(error.close_code)
 
-    def _take_path_offer(self, message: PathOffered) -> None:
-        self._reaching.take(message)
+    def _take_path_offer(self, message: PathOffered, via: int) -> None:
+        self._reaching.take(message, via)
 
     def _reach_missing(self) -> None:
         self._reaching.reach_missing()

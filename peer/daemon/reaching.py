@@ -69,15 +69,16 @@ class Reaching:
                 self._under_way.add(index)
                 self._spawn(self._reach(index))
 
-    def take(self, message: PathOffered) -> None:
-        """Take an offer another member made to this one."""
+    def take(self, message: PathOffered, via: int) -> None:
+        """Take an offer another member made to this one, handed on by member *via*."""
         if not message.wanted:
             answer = self._answers.get(message.origin)
             if answer is not None and not answer.done():
                 answer.set_result(message.offer)
             return
         mine = self._make_offer()
-        self._send(message.origin, mine, wanted=False)
+        # Back the way it came: who handed it on has a link to both.
+        self._send(message.origin, mine, via=via, wanted=False)
         self._spawn(self._open(message.origin, mine, message.offer))
 
     def _lacks(self, index: int) -> bool:
@@ -92,19 +93,23 @@ class Reaching:
         tries = 0
         try:
             while self._lacks(index):
-                await self._ask(index)
+                await self._ask(index, tries)
                 if self._lacks(index):
                     await asyncio.sleep(RETRIES[min(tries, len(RETRIES) - 1)])
                 tries += 1
         finally:
             self._under_way.discard(index)
 
-    async def _ask(self, index: int) -> None:
+    async def _ask(self, index: int, tries: int) -> None:
+        """Ask once, over another common member each time: not all have a link to *index*."""
+        links = sorted(self._session.links)
+        if not links:
+            return
         answer: asyncio.Future[Offer] = self._loop.create_future()
         self._answers[index] = answer
         mine = self._make_offer()
         try:
-            self._send(index, mine, wanted=True)
+            self._send(index, mine, via=links[tries % len(links)], wanted=True)
             async with asyncio.timeout(ANSWER_TIME):
                 theirs = await answer
         except TimeoutError:
@@ -128,13 +133,8 @@ class Reaching:
         except QuintetError as error:
             log.info("reaching.failed", member=index, code=error.code)
 
-    def _send(self, index: int, mine: MyOffer, *, wanted: bool) -> None:
-        links = self._session.links
-        via = index if index in links else min(links, default=None)
-        if via is not None:
-            self._session.send(
-                via,
-                PathOffered(
-                    origin=self._session.me, destination=index, offer=mine.offer, wanted=wanted
-                ),
-            )
+    def _send(self, index: int, mine: MyOffer, *, via: int, wanted: bool) -> None:
+        offered = PathOffered(
+            origin=self._session.me, destination=index, offer=mine.offer, wanted=wanted
+        )
+        self._session.send(via, offered)

@@ -106,7 +106,7 @@ class Session:
         lifecycle: Where it stands.
         spawn: Starts a task.
         changed: Called when something that people see has changed.
-        on_path_offer: Takes an offer another member made us.
+        on_path_offer: Takes an offer another member made us, and who handed it on.
         reach_missing: Called when links may be missing.
     """
 
@@ -117,7 +117,7 @@ class Session:
         *,
         spawn: Spawn,
         changed: Callable[[], None],
-        on_path_offer: Callable[[wire.PathOffered], None],
+        on_path_offer: Callable[[wire.PathOffered, int], None],
         reach_missing: Callable[[], None],
     ) -> None:
         self.membership = membership
@@ -199,7 +199,7 @@ class Session:
         try:
             match message:
                 case wire.PathOffered():
-                    self._forward(message)
+                    self._forward(message, peer)
                 case message if isinstance(message, MEMBERSHIP):
                     self.membership.receive_message(peer, message, now=now)
                 case message if isinstance(message, InventoryMessage):
@@ -218,9 +218,9 @@ class Session:
         finally:
             self.drain()
 
-    def _forward(self, message: wire.PathOffered) -> None:
+    def _forward(self, message: wire.PathOffered, via: int) -> None:
         if message.destination == self.me:
-            self._on_path_offer(message)
+            self._on_path_offer(message, via)
         else:
             self.send(message.destination, message)
 
