@@ -231,7 +231,9 @@ class BrokerClient:
             NodeRefused: If the node declines.
             LinkClosed, TimeoutError: If it is not known whether it does.
         """
-        registration = self._registrations[session_id]
+        registration = self._registrations.get(session_id)
+        if registration is None:
+            return  # left meanwhile
         rotate = Rotate(
             request_id=next(self._request_ids) % MAX_REQUEST_ID,
             session_id=session_id,
