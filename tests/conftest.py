@@ -21,7 +21,7 @@ hypothesis.settings.register_profile(
     max_examples=2000,
     derandomize=False,
 )
-hypothesis.settings.load_profile(os.environ.get("QUINTET_HYPOTHESIS", "quick"))
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_SETTING", "quick"))
 
 
 @pytest.hookimpl(trylast=True)
