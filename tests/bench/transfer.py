@@ -12,7 +12,6 @@ import asyncio
 import cProfile
 import gc
 import json
-import os
 import pstats
 import random
 import resource
@@ -27,10 +26,9 @@ from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from blake3 import blake3
-
 from peer.daemon.synchronise import Synchronisation
 from peer.fs.confine import Root
+from peer.fs.hasher import hash_file
 from peer.plan.steps import AnyStep, CopyFile, CreateDirectory
 from protocol import codec, limits
 from protocol.credentials import Secret
@@ -87,7 +85,9 @@ def plan_of(folder: Path) -> list[AnyStep]:
         if entry.kind is Kind.DIRECTORY:
             steps.append(CreateDirectory(member=RECEIVER, source=0, path=path, mode=0o755))
             continue
-        content = (folder / os.fsdecode(b"/".join(path))).read_bytes()
+        # Read in pieces: the peak of memory is measured, too.
+        with Root(folder) as root:
+            digest = hash_file(root, path).digest
         steps.append(
             CopyFile(
                 member=RECEIVER,
@@ -95,7 +95,7 @@ def plan_of(folder: Path) -> list[AnyStep]:
                 path=path,
                 holders=((HOLDER, 0, path),),
                 origin=entry,
-                digest=blake3(content).digest(),
+                digest=digest,
                 mtime_ns=entry.mtime_ns,
             )
         )
