@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from peer.errors import SessionAlone, WrongPhase
-from peer.session import rights
 from peer.session.errors import PlanEmpty
 from peer.session.members import ENDED, RUNNING, MemberRecord
 from peer.session.phases import Move, Phase
@@ -199,7 +198,7 @@ class Lifecycle(Standing):
             WrongPhase: While an inventory or a synchronisation runs anywhere.
         """
         if self.phase in {Phase.INVENTORY, Phase.SYNCHRONISATION}:
-            rights.check(Act.RESTART, actor=self.me, leader=self.leader, phase=Phase.PREPARATION)
+            self._check(Act.RESTART, phase=Phase.PREPARATION)
             raise WrongPhase(self.phase.value)
         self._check(Act.RESTART)
         self._broadcast(wire.Restarted(order=self._order()))
@@ -262,9 +261,9 @@ class Lifecycle(Standing):
             case wire.SynchronisationAborted():
                 self._take_abort(sender, message)
             case wire.Restarted():
+                self._check(Act.RESTART, actor=sender, phase=Phase.PREPARATION)
                 if self.members[self.me].activity in RUNNING:
                     raise WrongPhase(self.phase.value)
-                rights.check(Act.RESTART, actor=sender, leader=self.leader, phase=Phase.PREPARATION)
                 self._take_order(sender, message.order)
                 self._clear(sender)
             case _:
