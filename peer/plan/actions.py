@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 
 from peer.comparison.comparison import Cell, Item
@@ -159,7 +160,7 @@ class CopyDates(_FromOne, tag="copy_dates"):
             return Refusal(Reason.TYPE_CLASH)
         if abs(to.mtime_ns - origin.mtime_ns) <= desk.tolerance_ns:
             return []
-        return [_dated(to, origin.mtime_ns)]
+        return [_dated(to, entry_of(to), origin.mtime_ns)]
 
 
 class Create(_FromOne, tag="create"):
@@ -315,12 +316,12 @@ def _attributes(origin: Cell, to: Cell, desk: Desk) -> Iterable[AnyStep]:
             expected_digest=to.digest,
             mode=wanted.mode,
         )
+        entry = msgspec.structs.replace(entry, mode=wanted.mode)
     if entry.mtime_ns != wanted.mtime_ns:
-        yield _dated(to, wanted.mtime_ns)
+        yield _dated(to, entry, wanted.mtime_ns)
 
 
-def _dated(to: Cell, mtime_ns: int) -> SetDate:
-    entry = entry_of(to)
+def _dated(to: Cell, entry: Entry, mtime_ns: int) -> SetDate:
     return SetDate(
         member=to.member,
         source=entry.source,

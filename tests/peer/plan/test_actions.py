@@ -161,6 +161,19 @@ def test_modes_are_carried_where_they_count() -> None:
     assert verdict(Copy(origin=A), narrow, NEW, desk=MODES) == [SetMode, SetDate]
 
 
+def test_a_second_step_expects_what_the_first_leaves() -> None:
+    """The mode is set before the date."""
+    item = item_of(file("x", at=1, mode=0o600), NEW, settings=WITH_MODES)
+
+    first, second = Copy(origin=A).compile(item, item.cell(1), MODES)  # type: ignore[misc]
+
+    assert isinstance(first, SetMode)
+    assert isinstance(second, SetDate)
+    assert first.expected is not None
+    assert second.expected is not None
+    assert (first.expected.mode, second.expected.mode) == (0o644, 0o600)
+
+
 def test_replacing_clears_what_is_in_the_way() -> None:
     """The cleared place is then expected to be empty."""
     item = item_of(OLD, DIRECTORY)

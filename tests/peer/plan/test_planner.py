@@ -18,6 +18,7 @@ from peer.plan.presets import Preset, rules_of
 from peer.plan.rules import AppliesTo, Rule, parse_rule
 from peer.plan.steps import CopyFile, CopyLink, CreateDirectory, Delete, DeleteDirectory, SetDate
 from peer.session.session_settings import (
+    Analysis,
     Case,
     DataType,
     Metadata,
@@ -487,6 +488,7 @@ session_settings = st.builds(
     SessionSettings,
     case=st.sampled_from([Case.AUTOMATIC, Case.INSENSITIVE]),
     metadata=st.sampled_from(Metadata),
+    analysis=st.sampled_from(Analysis),
     symlinks=st.just(Symlinks.COPY),
     data_type=st.sampled_from([DataType.FILES_AND_DIRECTORIES, DataType.FILES]),
     date_tolerance_ms=st.sampled_from([None, 0, 1500]),
@@ -518,7 +520,7 @@ def is_goal(preset: Preset, item: Item, subject: int) -> bool:
             return about is None or not item.present or about.present
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(diverged(), presets, session_settings, st.randoms(use_true_random=False))
 def test_carrying_out_a_plan_leaves_nothing_to_plan(
     trees: list[Tree], preset: Preset, chosen: SessionSettings, rng: random.Random
@@ -637,6 +639,7 @@ def test_the_plan_does_not_depend_on_the_hash_seed() -> None:
     assert len(outputs.pop().split()) == len(Preset)
 
 
+READ_ALL = SessionSettings(analysis=Analysis.CHECKSUM, symlinks=Symlinks.COPY)
 ACTIONS: Sequence[AnyAction] = (
     Copy(origin=0),
     Copy(to=(1,)),
@@ -651,7 +654,7 @@ ACTIONS: Sequence[AnyAction] = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     diverged(most=3),
     st.lists(
@@ -675,7 +678,7 @@ def test_any_decisions_make_a_plan_that_can_be_carried_out(
 
     The disks assert it step by step; what was skipped is still there.
     """
-    comparison = compare(trees)
+    comparison = compare(trees, READ_ALL)
     items = list(comparison)
     by_hand = tuple(
         Targeted(action=action, items=((items[n].line, items[n].path),))
