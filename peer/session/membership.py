@@ -456,7 +456,6 @@ class Membership:
         self._events.append(Departed(sender))
         if self._pending is not None and self._pending.commit.committer == sender:
             self._drop_pending()
-        self._give_up_asking(sender)
         self._proposals.take_joins(sponsor=sender)
         self._proposals.add(Proposal(Act.LEAVE, leaver=sender))
         self._retry_early_offers()

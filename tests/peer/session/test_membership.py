@@ -382,6 +382,7 @@ def test_any_member_leaves_and_the_letters_close_up(leaver: int) -> None:
 
     remaining = min(net.members)
     assert_one_session(net, leader=remaining)
+    assert net[remaining].membership._gone == set(), "it could come back"
     assert letters(net) == "ABCD"
     assert all(Departed(leaver) in member.events(Departed) for member in net.members.values())
     assert key_of(net.left[leaver], 6) is None
