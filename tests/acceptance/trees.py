@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -30,40 +31,31 @@ DEPTH: Final = 60
 """Folders one inside the other."""
 
 
-def write(path: bytes | Path, content: bytes, mtime_ns: int) -> None:
+def write(path: Path, content: bytes, mtime_ns: int) -> None:
     """Make a file with this content and date."""
-    Path(os.fsdecode(path)).write_bytes(content)
+    path.write_bytes(content)
     os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
-def odd_tree(root: Path, seed: int = 1) -> int:
-    """Fill *root* with odd names, dates, depths, empty files and folders; return how many files."""
+def odd_tree(root: Path, seed: int = 1) -> None:
+    """Fill *root* with odd names, dates and depths, empty files and folders."""
     chance = random.Random(seed)
-    base = os.fsencode(root)
-    files = 0
-    for number, name in enumerate(ODD_NAMES):
-        date = DATES[number % len(DATES)]
-        folder = os.path.join(base, b"folders", name)
-        os.makedirs(folder)
-        write(os.path.join(folder, name), chance.randbytes(number * 37), date)
-        write(os.path.join(base, name), chance.randbytes(chance.randrange(3000)), date)
-        files += 2
+    for number, raw in enumerate(ODD_NAMES):
+        name, date = os.fsdecode(raw), DATES[number % len(DATES)]
+        folder = root / "folders" / name
+        folder.mkdir(parents=True)
+        write(folder / name, chance.randbytes(number * 37), date)
+        write(root / name, chance.randbytes(chance.randrange(3000)), date)
     for number, date in enumerate(DATES):
-        write(os.path.join(base, b"date %d" % number), b"dated", date)
-        files += 1
-    deep = base
-    for level in range(DEPTH - 1):
-        deep = os.path.join(deep, b"d%d" % level)
-    os.makedirs(deep)
-    write(os.path.join(deep, b"at the bottom"), b"deep", DATES[1])
+        write(root / f"date {number}", b"dated", date)
+    deep = root.joinpath(*(f"d{level}" for level in range(DEPTH - 1)))
+    deep.mkdir(parents=True)
+    write(deep / "at the bottom", b"deep", DATES[1])
     for number in range(5):
-        os.makedirs(os.path.join(base, b"empty folders", b"%d" % number, b"inner"))
-        write(os.path.join(base, b"empty file %d" % number), b"", DATES[5])
-        files += 1
-    # The same content twice, and two names of one file.
-    write(os.path.join(base, b"twin 1"), b"twin" * 1000, DATES[5])
-    write(os.path.join(base, b"twin 2"), b"twin" * 1000, DATES[6])
-    return files + 3
+        (root / "empty folders" / str(number) / "inner").mkdir(parents=True)
+        write(root / f"empty file {number}", b"", DATES[5])
+    write(root / "twin 1", b"twin" * 1000, DATES[5])
+    write(root / "twin 2", b"twin" * 1000, DATES[6])
 
 
 def many_files(root: Path, *, files: int, folders: int, seed: int = 2) -> int:
@@ -103,32 +95,36 @@ def large_file(path: Path, size: int) -> None:
 def change(root: Path, seed: int, *, share: float = 0.2) -> None:
     """Change, remove and add some of the files in *root*, later than they were made."""
     chance = random.Random(seed)
-    files = sorted(
-        (os.path.join(place, name))
-        for place, _, names in os.walk(os.fsencode(root))
-        for name in names
-    )
-    for number, path in enumerate(files):
+    for number, path in enumerate(files_in(root)):
         date = 1_800_000_000_000_000_000 + seed * 1_000_000_000_000 + number * 1_000_003
         kind = chance.random()
         if kind < share / 2:
             write(path, chance.randbytes(chance.randrange(5000)), date)
         elif kind < share:
-            os.unlink(path)
+            path.unlink()
         elif kind < share * 1.5:
-            write(path + b"~%d" % seed if len(path) < 200 else path, b"new", date)
+            write(path.with_name(f"added {seed} {number}"), b"new", date)
 
 
-def contents(root: Path) -> dict[bytes, tuple[bytes, int] | None]:
+def files_in(root: Path) -> list[Path]:
+    """Return every file below *root*, in order; not our own."""
+    return sorted(path for path in _walk(root) if path.is_file() and not path.is_symlink())
+
+
+def contents(root: Path) -> dict[Path, tuple[bytes, int] | None]:
     """Return content and date of every file below *root*, None for folders; not our own."""
-    base = os.fsencode(root)
-    found: dict[bytes, tuple[bytes, int] | None] = {}
-    for place, folders, names in os.walk(base):
-        folders[:] = [name for name in folders if name != b".quintet"]
-        for name in folders:
-            found[os.path.relpath(os.path.join(place, name), base)] = None
-        for name in names:
-            path = os.path.join(place, name)
-            with open(path, "rb") as stream:
-                found[os.path.relpath(path, base)] = stream.read(), os.stat(path).st_mtime_ns
-    return found
+    return {
+        path.relative_to(root): (path.read_bytes(), path.stat().st_mtime_ns)
+        if path.is_file()
+        else None
+        for path in _walk(root)
+    }
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for place in root.iterdir():
+        if place.name == ".quintet":
+            continue
+        yield place
+        if place.is_dir() and not place.is_symlink():
+            yield from _walk(place)
