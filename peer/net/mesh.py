@@ -97,18 +97,25 @@ class Link:
         await self._control.write(b"")
 
     async def run(self, on_message: OnMessage, on_stream: OnStream) -> LinkClosed:
-        """Hand on messages and incoming data streams until the connection ends."""
-        async with asyncio.TaskGroup() as tasks:
-            streams = tasks.create_task(self._accept_streams(on_stream))
-            try:
-                await self._read(on_message)
-            except LinkClosed:
-                pass
-            except QuintetError as error:
-                self.violated(error)
-            finally:
-                streams.cancel()
-        return await self.connection.wait_closed()
+        """Hand on messages and incoming data streams until the connection ends.
+
+        Whatever ends it, the connection has ended then.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                streams = tasks.create_task(self._accept_streams(on_stream))
+                try:
+                    await self._read(on_message)
+                except LinkClosed:
+                    pass
+                except QuintetError as error:
+                    self.violated(error)
+                finally:
+                    streams.cancel()
+            return await self.connection.wait_closed()
+        finally:
+            # Left open by a fault of ours, it would look like a member that never answers.
+            self.connection.close(CloseCode.INTERNAL)
 
     def close(self, code: CloseCode = CloseCode.NORMAL) -> None:
         """End the connection; what was sent before still arrives if it has left."""

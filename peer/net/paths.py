@@ -87,27 +87,32 @@ class Paths:
         )
         attempt = _Attempt(self._endpoint, agent)
         self._agents.setdefault(agent.tag, []).append(attempt)
+        connection: Connection | None = None
         try:
             attempt.start(delay)
-            if agent.is_client:
-                opened = await attempt.opened
-                path = Path(to_sockaddr(opened.address))
-                return await self._endpoint.connect(path, alpn=PEER_ALPN, timeout=STEP_TIMEOUT)
-            # The peer may have had its answer, and dialled, before we have ours.
-            either: set[asyncio.Future[Any]] = {attempt.opened, attempt.accepted}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not attempt.accepted.done():
-                await attempt.opened
-            try:
-                async with asyncio.timeout(STEP_TIMEOUT):
-                    return await attempt.accepted
-            except TimeoutError:
-                raise LinkClosed(CloseCode.TIMEOUT, "no connection came") from None
+            connection = await self._connected(attempt, is_client=agent.is_client)
         finally:
-            attempt.close()
+            attempt.close(keep=connection)
             self._agents[agent.tag].remove(attempt)
             if not self._agents[agent.tag]:
                 del self._agents[agent.tag]
+        return connection
+
+    async def _connected(self, attempt: "_Attempt", *, is_client: bool) -> Connection:
+        if is_client:
+            opened = await attempt.opened
+            path = Path(to_sockaddr(opened.address))
+            return await self._endpoint.connect(path, alpn=PEER_ALPN, timeout=STEP_TIMEOUT)
+        # The peer may have had its answer, and dialled, before we have ours.
+        either: set[asyncio.Future[Any]] = {attempt.opened, attempt.accepted}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not attempt.accepted.done():
+            await attempt.opened
+        try:
+            async with asyncio.timeout(STEP_TIMEOUT):
+                return await attempt.accepted
+        except TimeoutError:
+            raise LinkClosed(CloseCode.TIMEOUT, "no connection came") from None
 
     async def run(self) -> None:
         """Hand every connection that comes in to the attempt it belongs to, for ever."""
@@ -158,14 +163,19 @@ class _Attempt:
         """Whether a connection from *source* is this attempt's."""
         return not self._agent.is_client and source in self._reachable and not self.accepted.done()
 
-    def close(self) -> None:
+    def close(self, *, keep: Connection | None) -> None:
+        """End the attempt, and whatever connection came of it besides *keep*."""
         if self._timer is not None:
             self._timer.cancel()
-        for future in (self.opened, self.accepted):
-            if not future.done():
-                future.cancel()
-            elif not future.cancelled():
-                future.exception()  # seen: nobody waits for it any more
+        if self.accepted.done() and not self.accepted.cancelled():
+            accepted = self.accepted.result()
+            if accepted is not keep:
+                # It came when nobody waited for it any more.
+                accepted.close(CloseCode.REFUSED)
+        if self.opened.done() and not self.opened.cancelled():
+            self.opened.exception()  # seen: nobody waits for it any more
+        self.opened.cancel()
+        self.accepted.cancel()
 
     def _drain(self) -> None:
         now = self._loop.time()
