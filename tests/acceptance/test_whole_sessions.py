@@ -170,8 +170,8 @@ def test_consolidating_gives_one_member_everything_and_the_others_nothing(
     assert all(after[2][path] == entry for path, entry in before[2].items())
     for peer in peers[:2]:
         # Without --delete: C may hold more.
-        flags = ("--no-delete", "--ignore-existing")
-        assert rsync_differences(peer.root, peers[2].root, flags=flags) == ""
+        flags = ("--ignore-existing",)
+        assert rsync_differences(peer.root, peers[2].root, flags=flags, delete=False) == ""
     a_second_session_does_nothing(node, peers, "consolidate", "C")
 
 

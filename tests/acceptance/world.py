@@ -528,12 +528,14 @@ def disperse(peers: Iterable[PeerProcess]) -> None:
 # --- the oracle ----------------------------------------------------------------------------
 
 
-def rsync_differences(first: Path, second: Path, *, flags: Sequence[str] = ()) -> str:
+def rsync_differences(
+    first: Path, second: Path, *, flags: Sequence[str] = (), delete: bool = True
+) -> str:
     """Return what rsync would do to make *second* equal to *first*, nanoseconds included."""
     require_tool("rsync")
     done = subprocess.run(
         [
-            "rsync", "-nciaH", "-O", "--delete", "--no-p", "--modify-window=-1",
+            "rsync", "-nciaH", "-O", *(["--delete"] * delete), "--no-p", "--modify-window=-1",
             "--exclude", ".quintet", *flags, f"{first}/", f"{second}/",
         ],
         capture_output=True, check=True,
