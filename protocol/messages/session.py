@@ -144,7 +144,7 @@ class Progress(Value):
     directories: Count = 0
     size: Count = 0
     """Bytes found."""
-    skipped: Annotated[dict[str, Count], Meta(max_length=32)] = {}  # noqa: RUF012  # msgspec copies it
+    skipped: Annotated[dict[ReasonCode, Count], Meta(max_length=32)] = {}  # noqa: RUF012  # msgspec copies it
     """Skips by reason."""
     errors: Count = 0
     to_hash_files: Count = 0
