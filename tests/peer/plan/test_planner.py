@@ -566,6 +566,28 @@ def test_a_mirror_makes_all_equal_to_its_source_and_never_writes_there(
         assert {item.status for item in after.rows()} <= {Status.EQUAL}
 
 
+@settings(max_examples=80, deadline=None)
+@given(diverged(), st.randoms(use_true_random=False))
+def test_a_mirror_leaves_alone_what_its_source_does_not_tell(
+    trees: list[Tree], rng: random.Random
+) -> None:
+    """Skipped or unreadable at the source is not missing there: nothing of it is deleted."""
+    comparison = compare(trees)
+    kept = [
+        (cell.member, cell.path)
+        for item in comparison
+        if item.cell(0).block
+        for cell in item.cells
+        if cell.kind is not None
+    ]
+    disks = Disks([[tree] for tree in trees])
+    before = {place: disks.members[place[0]][0][place[1]] for place in kept}
+
+    disks.apply(planned(*trees, rules=MIRROR_A).steps, rng)
+
+    assert {place: disks.members[place[0]][0].get(place[1]) for place in kept} == before
+
+
 @settings(max_examples=40, deadline=None)
 @given(diverged(skipping=False), st.randoms(use_true_random=False))
 def test_a_mirror_copies_content_and_dates_exactly(trees: list[Tree], rng: random.Random) -> None:
