@@ -51,8 +51,8 @@ class Decisions:
         Raises:
             RemoteProtocolError: If not.
         """
-        if message.part >= message.parts or len(message.data) > DECISION_PART:
-            raise RemoteProtocolError("more than announced")
+        if len(message.data) > DECISION_PART:
+            raise RemoteProtocolError("a part of the decisions is too long")
         expected = (len(self._parts), *self._expected)
         if message.part and (message.part, message.revision, message.parts) != expected:
             raise RemoteProtocolError("a part of the decisions is missing")

@@ -29,7 +29,7 @@ def test_a_frame_is_its_type_a_length_and_a_body() -> None:
     assert frame(0x12, b"abc") == b"\x12\x00\x00\x03abc"
 
 
-@pytest.mark.parametrize("limit", [0, 10, 8192])
+@pytest.mark.parametrize("limit", [0, 10, 8192, 2**16 + 1])
 def test_a_body_up_to_the_limit_passes(limit: int) -> None:
     """The bound itself is allowed."""
     (received,) = FrameReader(limit).feed(frame(1, bytes(limit)))
