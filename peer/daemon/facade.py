@@ -8,42 +8,35 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Self
 
 import structlog
 
-from peer.daemon import views
+from peer.daemon.acts import Acts
 from peer.daemon.attending import Attending
-from peer.daemon.deciding import SORTS, Deciding
 from peer.daemon.entering import Entrance, enter_by_creating, enter_by_joining
-from peer.daemon.held_sources import HeldSources
+from peer.daemon.held_sources import HeldSource, HeldSources
 from peer.daemon.known_digests import KnownDigests
 from peer.daemon.pictures import invitation_view, session_view
 from peer.daemon.work import SessionWork
+from peer.daemon.workers import in_worker
 from peer.errors import (
     AlreadyInSession,
     ConfirmationNeeded,
-    NoSession,
-    RightMissing,
-    SettingInvalid,
     WrongPhase,
 )
 from peer.net.node_link import NodeAddress
 from peer.net.paths import Paths
 from peer.session.errors import (
-    BrakeTripped,
-    LinksMissing,
-    PlanChanged,
-    PlanEmpty,
-    PresetUnknown,
     RendezvousNeeded,
     SourceUnknown,
 )
 from peer.session.phases import Phase
-from peer.session.session_settings import parse_assignments
 from peer.session.trust import OwnTries
 from peer.settings import Settings
 from peer.store.home import Home
@@ -52,7 +45,7 @@ from peer.store.index import Index
 from protocol.credentials import Invitation, Password, SessionId, fingerprint_symbols
 from protocol.endpoint.drive import Endpoint
 from protocol.errors import JoinFailed, JoinOutcome, QuintetError
-from protocol.limits import MAX_NAME
+from protocol.limits import MAX_NAME, STEP_TIMEOUT
 from protocol.quic.selftest import check_library
 from protocol.versions import PEER_ALPN
 
@@ -62,29 +55,35 @@ RUNNING: Final = frozenset({Phase.INVENTORY, Phase.SYNCHRONISATION})
 """Phases that must be left by cancelling or aborting."""
 
 
-class Peer:
+class Peer(Acts):
     """One peer of one state folder; made by ``Peer.open``."""
 
-    def __init__(self, home: Home, settings: Settings, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, home: Home, index: Index, settings: Settings, tasks: asyncio.TaskGroup
+    ) -> None:
+        super().__init__()
         self._home = home
+        self._index = index
         self._settings = settings
         self._tasks = tasks
         self._node = load_or_create_identity(home.identity, os.urandom)
-        self._index = Index(home.index)
         self._endpoint = Endpoint.open(
             [("0.0.0.0", settings.udp_port), ("::", settings.udp_port)],  # noqa: S104  # members come from anywhere
             alpn_served=PEER_ALPN,
         )
         self._paths = Paths(self._endpoint)
         self._sources = HeldSources(home.path)
-        self._attending: Attending | None = None
-        self._work: SessionWork | None = None
         self._entrance: Entrance | None = None
+        self._entering: asyncio.Task[Any] | None = None
+        """The task that is about to enter a session."""
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="sources")
         self._revision = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._tries = OwnTries()
         self._stack = contextlib.AsyncExitStack()
-        self._background: list[asyncio.Task[None]] = [self.spawn(self._paths.run())]
+        self._running: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        self.spawn(self._paths.run())
 
     @classmethod
     async def open(cls, path: Path, settings: Settings) -> Self:
@@ -99,8 +98,9 @@ class Peer:
         stack = contextlib.AsyncExitStack()
         try:
             home = stack.enter_context(Home(path))
+            index = stack.enter_context(Index(home.index))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            peer = cls(home, settings, tasks)
+            peer = cls(home, index, settings, tasks)
         except BaseException:
             await stack.aclose()
             raise
@@ -108,21 +108,32 @@ class Peer:
         return peer
 
     async def close(self) -> None:
-        """End everything: links, tasks, sockets, files."""
+        """End everything: links, tasks, threads, sockets, files."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        while self._entering is not None:
+            self._entering.cancel()
+            await self.changed(self._revision, STEP_TIMEOUT)
         if self._attending is not None:
             await self._attending.leave()
-        self._forget_session()
+        await self._forget_session()
         await self._endpoint.close()
-        for task in self._background:
+        for task in self._running:
             task.cancel()
-        self._index.close()
         await self._stack.aclose()
+        self._disk.shutdown()
 
     # --- tasks and changes ------------------------------------------------------------
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task of this peer; its failure is its own."""
-        return self._tasks.create_task(_contained(coroutine))
+        task = self._tasks.create_task(_contained(coroutine))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        # Cancelled before its first step, the task never awaits it.
+        task.add_done_callback(lambda _: coroutine.close())
+        return task
 
     def _touch(self) -> None:
         self._revision += 1
@@ -151,10 +162,10 @@ class Peer:
         Raises:
             QuintetError: If a source is refused, or the node cannot be used; nothing stands then.
         """
-        self._require_no_session()
-        node = self._node_address(rendezvous, lan=lan)
-        await self._hold(sources, create=create)
-        await self._enter(lambda: enter_by_creating(self._new_entrance(node)))
+        async with self._enter():
+            node = self._node_address(rendezvous, lan=lan)
+            await self._hold(sources, create=create)
+            self._attend(await enter_by_creating(self._new_entrance(node)))
 
     async def join(
         self, *, session_id: str, password: str, rendezvous: str | None, sources: list[str]
@@ -165,19 +176,19 @@ class Peer:
             SecretUnusable: If ID or password holds a typing mistake; nothing was sent.
             JoinFailed: With the outcome people are told.
         """
-        self._require_no_session()
-        parsed = SessionId.parse(session_id)
-        secret = Password.parse(password)
-        await self._join(parsed, secret, self._node_address(rendezvous, lan=False), sources)
+        async with self._enter():
+            parsed = SessionId.parse(session_id)
+            secret = Password.parse(password)
+            await self._join(parsed, secret, self._node_address(rendezvous, lan=False), sources)
 
     async def join_by_invitation(self, *, invitation: str, sources: list[str]) -> None:
         """Join by an invitation's link; see ``join``."""
-        self._require_no_session()
-        parsed = Invitation.parse(invitation)
-        if not parsed.host:
-            raise RendezvousNeeded
-        node = NodeAddress(parsed.host, parsed.port, parsed.node)
-        await self._join(parsed.session_id, parsed.password, node, sources)
+        async with self._enter():
+            parsed = Invitation.parse(invitation)
+            if not parsed.host:
+                raise RendezvousNeeded
+            node = NodeAddress(parsed.host, parsed.port, parsed.node)
+            await self._join(parsed.session_id, parsed.password, node, sources)
 
     async def _join(
         self, session_id: SessionId, password: Password, node: NodeAddress, sources: list[str]
@@ -186,22 +197,33 @@ class Peer:
         self._tries.check(session_id.value, now=now())
         await self._hold(sources, create=False)
         try:
-            await self._enter(
-                lambda: enter_by_joining(self._new_entrance(node), session_id, password)
-            )
+            entered = await enter_by_joining(self._new_entrance(node), session_id, password)
         except JoinFailed as failed:
             if failed.outcome is JoinOutcome.WRONG_PASSWORD:
                 self._tries.wrong(session_id.value, now=now())
             raise
         self._tries.clear(session_id.value)
+        self._attend(entered)
 
-    async def _enter(self, enter: Any) -> None:
+    @contextlib.asynccontextmanager
+    async def _enter(self) -> AsyncIterator[None]:
+        """Enter a session in the block, one at a time; nothing stands if it fails."""
+        if self._attending is not None or self._entering is not None or self._is_closing:
+            raise AlreadyInSession
+        self._entering = asyncio.current_task()
         try:
-            self._attending = await enter()
+            yield
         except BaseException:
-            self._forget_session()
+            await self._forget_session()
             raise
-        session = self._attending.session
+        finally:
+            self._entering = None
+            self._touch()
+
+    def _attend(self, attending: Attending) -> None:
+        """Let *attending* be the session of this peer; nothing else happens in between."""
+        self._attending = attending
+        session = attending.session
         self._work = SessionWork(
             session,
             self._sources,
@@ -240,20 +262,20 @@ class Peer:
         return NodeAddress.parse(chosen)
 
     async def _hold(self, sources: list[str], *, create: bool) -> None:
-        try:
-            for path in sources:
-                await asyncio.to_thread(self._sources.add, Path(path), create=create)
-        except BaseException:
-            self._sources.close()
-            raise
+        for path in sources:
+            await self._add(path, create=create)
 
-    def _require_no_session(self) -> None:
-        if self._attending is not None or self._entrance is not None:
-            raise AlreadyInSession
+    async def _add(self, path: str, *, create: bool) -> HeldSource:
+        return await in_worker(
+            self._disk,
+            partial(self._sources.add, Path(path), create=create),
+            late=self._sources.discard,
+        )
 
-    def _forget_session(self) -> None:
+    async def _forget_session(self) -> None:
         if self._work is not None:
-            self._work.close()
+            # Its threads read and write in the sources, which are closed next.
+            await self._work.close()
         if self._entrance is not None:
             self._entrance.close()
         self._attending = self._work = self._entrance = None
@@ -274,7 +296,7 @@ class Peer:
         if phase is not Phase.FINISHED and not confirmed:
             raise ConfirmationNeeded
         await attending.leave()
-        self._forget_session()
+        await self._forget_session()
 
     def secrets(self) -> dict[str, str]:
         """Return Session ID, password and invitation, for the person at this computer."""
@@ -287,161 +309,32 @@ class Peer:
         """Offer another source; return its code."""
         session = self._require_session().session
         self._require_preparation()
-        await asyncio.to_thread(self._sources.add, Path(path), create=create)
-        session.lifecycle.change_sources(self._sources.infos())
+        held = await self._add(path, create=create)
+        try:
+            self._require_session()
+            session.lifecycle.change_sources(self._sources.infos())
+        except QuintetError:
+            # The inventory has begun, or the session has ended, while the disk was looked at.
+            self._sources.discard(held)
+            raise
         session.drain()
-        return f"{self._letter}{len(self._sources.sources)}"
+        return self._codes()[self._sources.sources.index(held)]
 
     async def drop_source(self, code: str) -> None:
         """Offer a source no more; its files stay."""
-        session = self._require_session().session
+        session, work = self._require_session().session, self._require_work()
         self._require_preparation()
-        position = int(code[1:]) - 1 if code[1:].isdecimal() and code[1:].isascii() else -1
-        if code[:1].upper() != self._letter or not 0 <= position < len(self._sources.sources):
+        # An inventory that was cancelled just now may still be reading in it.
+        await work.idle()
+        self._require_preparation()
+        if code.upper() not in self._codes():
             raise SourceUnknown(code)
-        self._sources.drop(position)
+        self._sources.drop(self._codes().index(code.upper()))
         session.lifecycle.change_sources(self._sources.infos())
         session.drain()
 
-    async def set_settings(self, assignments: list[str]) -> None:
-        """Change settings of the session: ``key=value``."""
-        session = self._require_session().session
-        settings = parse_assignments(assignments, session.lifecycle.settings)
-        session.lifecycle.change_settings(settings)
-        session.drain()
-
-    # --- inventory --------------------------------------------------------------------
-
-    async def start_inventory(self) -> None:
-        """Start the inventory of all members."""
-        session = self._require_session().session
-        self._require_links()
-        session.lifecycle.start_inventory()
-        session.drain()
-
-    async def cancel_inventory(self) -> None:
-        """End the inventory for all."""
-        session = self._require_session().session
-        session.lifecycle.cancel_inventory()
-        session.drain()
-
-    async def restart(self) -> None:
-        """Go back to Preparation."""
-        session = self._require_session().session
-        session.lifecycle.restart()
-        session.drain()
-
-    def comparison(
-        self,
-        *,
-        filter: str = "",  # noqa: A002  # the name people type
-        sort: str = "path",
-        offset: int = 0,
-        limit: int = 100,
-    ) -> dict[str, object]:
-        """Return a window of the comparison."""
-        if sort.removeprefix("-") not in SORTS:
-            raise SettingInvalid("sort", " | ".join(SORTS))
-        return self._require_deciding().window(filter, sort, offset, limit)
-
-    # --- decisions --------------------------------------------------------------------
-
-    async def set_rules(self, *, preset: str | None, rules: list[str]) -> None:
-        """Replace the rules, by a preset's and by text."""
-        deciding = self._require_deciding()
-        try:
-            data = deciding.with_rules(preset, rules)
-        except ValueError:
-            raise PresetUnknown(preset or "") from None
-        await self._change_decisions(data)
-
-    def rules(self) -> dict[str, object]:
-        """Return the rules in force."""
-        return self._require_deciding().rules()
-
-    async def act(
-        self,
-        *,
-        filter: str,  # noqa: A002  # the name people type
-        action: str,
-        origin: str | None,
-        targets: list[str],
-    ) -> dict[str, object]:
-        """Set an action on the rows that a filter selects."""
-        deciding = self._require_deciding()
-        words = [action, *([origin] if origin else []), "->", ", ".join(targets) or "all"]
-        data, count = deciding.with_action(filter, " ".join(words))
-        await self._change_decisions(data)
-        return {"applied": count, "refused": deciding.refusals()}
-
-    async def _change_decisions(self, data: bytes) -> None:
-        session = self._require_session().session
-        session.lifecycle.change_decisions(data)
-        session.drain()
-        await self._require_work().settled()
-
-    def plan(self) -> dict[str, object]:
-        """Return the plan, and what it leaves alone."""
-        deciding = self._require_deciding()
-        planned = deciding.plan_view()
-        if planned is None:
-            raise PlanEmpty
-        return {**planned, "refusals": deciding.refusals()}
-
-    # --- synchronisation --------------------------------------------------------------
-
-    async def start_sync(self, *, allow_deletes: int | None = None) -> None:
-        """Start the synchronisation; on a member that does not lead, lift its own brake.
-
-        Raises:
-            BrakeTripped: If this member's own brake must be lifted first.
-            PlanEmpty: If there is nothing to do.
-        """
-        session, work = self._require_session().session, self._require_work()
-        lifecycle = session.lifecycle
-        if allow_deletes is not None:
-            work.allow_deletes = allow_deletes
-        if session.me != lifecycle.leader:
-            if allow_deletes is None:
-                raise RightMissing(views.letters(session.membership)[lifecycle.leader])
-            return
-        self._require_links()
-        await work.settled()
-        decided = self._require_deciding().decided
-        if decided is None or not decided.plan.steps:
-            raise PlanEmpty
-        for brake in decided.brakes:
-            if brake.member == session.me and brake.count > work.allow_deletes:
-                raise BrakeTripped(brake.count, brake.files)
-        sync = os.urandom(16)
-        if work.sync is not None or lifecycle.phase is not Phase.COMPARISON:
-            raise PlanChanged
-        work.prepare(sync, decided)
-        try:
-            lifecycle.order_sync(
-                sync,
-                reference_time_ns=decided.proposed.reference_time_ns,
-                steps=len(decided.plan.steps),
-                steps_digest=decided.plan.digest,
-            )
-        except QuintetError:
-            work.drop_sync()
-            raise
-        session.drain()
-
-    async def abort(self) -> None:
-        """Stop the synchronisation for all."""
-        session = self._require_session().session
-        session.lifecycle.abort_sync()
-        session.drain()
-
-    async def verify(self) -> dict[str, object]:
-        """Read the planned end state back on all members."""
-        work = self._require_work()
-        if work.sync is None:
-            raise WrongPhase(self._require_session().session.lifecycle.phase.value)
-        await work.prove(work.sync, again=True)
-        return work.proof_view() or {}
+    def _codes(self) -> list[str]:
+        return [f"{self._letter}{number + 1}" for number in range(len(self._sources.sources))]
 
     # --- what people see --------------------------------------------------------------
 
@@ -459,45 +352,6 @@ class Peer:
             },
         }
         return common | session_view(self._attending, self._work)
-
-    @property
-    def _letter(self) -> str:
-        membership = self._require_session().session.membership
-        return views.letters(membership)[membership.me]
-
-    # --- what acts need ---------------------------------------------------------------
-
-    def _require_session(self) -> Attending:
-        if self._attending is None:
-            raise NoSession
-        return self._attending
-
-    def _require_work(self) -> SessionWork:
-        if self._work is None:
-            raise NoSession
-        return self._work
-
-    def _require_deciding(self) -> Deciding:
-        work = self._require_work()
-        if work.deciding is None:
-            raise WrongPhase(self._require_session().session.lifecycle.phase.value)
-        return work.deciding
-
-    def _require_preparation(self) -> None:
-        phase = self._require_session().session.lifecycle.phase
-        if phase is not Phase.PREPARATION:
-            raise WrongPhase(phase.value)
-
-    def _require_links(self) -> None:
-        session = self._require_session().session
-        names = views.letters(session.membership)
-        missing = [
-            names[index]
-            for index in session.membership.roster.present
-            if index != session.me and index not in session.links
-        ]
-        if missing:
-            raise LinksMissing(" ".join(missing))
 
 
 async def _contained(coroutine: Coroutine[Any, Any, None]) -> None:

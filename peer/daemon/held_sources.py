@@ -60,6 +60,12 @@ class HeldSources:
         self.sources.append(held)
         return held
 
+    def discard(self, held: HeldSource) -> None:
+        """Let go of a source that was added and is not wanted any more."""
+        if held in self.sources:
+            self.sources.remove(held)
+        held.root.close()
+
     def drop(self, position: int) -> None:
         """Offer the source at *position* no more; nothing on disk is touched."""
         self.sources.pop(position).root.close()

@@ -66,6 +66,7 @@ class Proving:
         self._changed = asyncio.Event()
         self._done: Collection[int] | None = None
         self._stated_round = -1
+        self._is_stopped = False
         self._said: list[TransferMessage] = []
 
     def finished(self, done: Collection[int], failures: Mapping[int, str]) -> None:
@@ -86,6 +87,8 @@ class Proving:
         proofs: list[StepProof] = []
         misdated: dict[int, str] = {}
         for start in range(0, len(done), SLICE):
+            if self._is_stopped:
+                return {}
             part = done[start : start + SLICE]
             found = await in_worker(
                 self._executor, partial(read_back, part, self._steps, self._sources)
@@ -106,12 +109,17 @@ class Proving:
         """Wait for every member's statement, *patience* seconds at most, and judge them."""
         try:
             async with asyncio.timeout(patience):
-                while not self._proof.complete:
+                while not self._proof.complete and not self._is_stopped:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
             pass
         return self._proof.outcome()
+
+    def stop(self) -> None:
+        """Wait for nobody any more: what was stated is all there will be."""
+        self._is_stopped = True
+        self._changed.set()
 
     def ask(self) -> None:
         """Ask all members, this one included, to read back once more."""

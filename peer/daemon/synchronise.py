@@ -210,6 +210,7 @@ class Synchronisation:
     async def close(self) -> None:
         """Serve nothing any more and end ``serve``."""
         self._serving.stop()
+        self._proving.stop()
         self._closed.set()
         for work in self._early:
             work.close()

@@ -5,9 +5,9 @@ what arrives, and tells the lifecycle how they end.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -78,6 +78,8 @@ class SessionWork:
         self._loop = asyncio.get_running_loop()
         self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="sync")
         self._taking: InventoryTaking | None = None
+        self._last_run = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._early: list[tuple[int, InventoryMessage]] = []
         self._progress = Progress()
         self._settled = asyncio.Event()
@@ -92,6 +94,7 @@ class SessionWork:
     def start_inventory(self, run: int) -> None:
         self.drop_results()
         lifecycle = self._session.lifecycle
+        self._last_run = run
         self._taking = InventoryTaking(
             me=self._session.me,
             run=run,
@@ -104,7 +107,7 @@ class SessionWork:
             cache=self._cache,
             outlet=self,
         )
-        self._spawn(self._take_inventory(self._taking))
+        self._start(self._take_inventory(self._taking))
         early, self._early = self._early, []
         for peer, message in early:
             if message.run == run:
@@ -127,6 +130,8 @@ class SessionWork:
         taking = self._taking
         if taking is not None and message.run <= taking.run:
             taking.receive(peer, message)
+        elif message.run <= self._last_run:
+            return  # on its way when that run was cancelled
         elif len(self._early) >= MAX_EARLY:
             raise RemoteProtocolError("an inventory nobody started")
         else:
@@ -154,7 +159,7 @@ class SessionWork:
         """Stop the synchronisation, if there is one, and serve it no more."""
         if self.sync is not None:
             self.sync.abort()
-            self._spawn(self.sync.close())
+            self._start(self.sync.close())
             self.sync = None
 
     # --- what an inventory tells (Outlet) -------------------------------------------------
@@ -179,7 +184,7 @@ class SessionWork:
     def decisions_replaced(self, data: bytes) -> None:
         self._decision += 1
         self._settled.clear()
-        self._spawn(self._decide(data, self._decision))
+        self._start(self._decide(data, self._decision))
 
     async def _decide(self, data: bytes, number: int) -> None:
         deciding = self.deciding
@@ -221,7 +226,7 @@ class SessionWork:
         )
         self.proof = None
         self.stopped = None
-        self._spawn(self.sync.serve())
+        self._start(self.sync.serve())
 
     def own_brake(self, decided: Decided) -> bool:
         """Whether one of this member's own brakes stops the plan."""
@@ -231,7 +236,7 @@ class SessionWork:
         )
 
     def sync_ordered(self, order: SyncOrdered) -> None:
-        self._spawn(self._answer(order))
+        self._start(self._answer(order))
 
     async def _answer(self, order: SyncOrdered) -> None:
         await self.settled()
@@ -261,7 +266,7 @@ class SessionWork:
         self._began_at, self._ended_at = self._loop.time(), None
         self._failed = {}
         if self.sync is not None:
-            self._spawn(self._synchronise(self.sync))
+            self._start(self._synchronise(self.sync))
 
     async def _synchronise(self, sync: Synchronisation) -> None:
         result = await sync.run()
@@ -278,7 +283,7 @@ class SessionWork:
         self._ended_at = self._loop.time()
         # Only now: whoever serves others states what it sent, and must have sent it all.
         if self.sync is not None:
-            self._spawn(self._prove(self.sync))
+            self._start(self._prove(self.sync))
 
     async def _prove(self, sync: Synchronisation) -> None:
         await self.prove(sync)
@@ -414,10 +419,23 @@ class SessionWork:
         if taking is self._taking and peer not in self._session.links:
             taking.fail(peer)
 
-    def close(self) -> None:
-        """Stop everything."""
+    # --- the end ----------------------------------------------------------------------
+
+    async def idle(self) -> None:
+        """Wait until nothing that was dropped touches the disk any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Stop everything; return when the sources may be closed."""
         self.drop()
+        await self.idle()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._spawn(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _entries_of(mine: MemberInventory) -> Callable[[int, RelPath], Entry | None]:
