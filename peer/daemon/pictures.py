@@ -1,15 +1,10 @@
 """The whole picture of the session a peer is in, for the local API; nothing without one."""
 
-from typing import Final
-
 from peer.daemon import views
 from peer.daemon.attending import Attending
 from peer.daemon.work import SessionWork
 from protocol.address import to_text
 from protocol.credentials import SHORT_FINGERPRINT, Invitation
-
-MAX_NOTICES: Final = 50
-"""Notices kept for people."""
 
 
 def session_view(attending: Attending | None, work: SessionWork | None) -> dict[str, object]:
@@ -60,8 +55,8 @@ def session_view(attending: Attending | None, work: SessionWork | None) -> dict[
         "proof": None if work is None else work.proof_view(),
         "notices": [
             {"number": number, "code": code, "params": params}
-            for number, (code, params) in enumerate(session.notices, start=1)
-        ][-MAX_NOTICES:],
+            for number, code, params in session.notices
+        ],
     }
 
 

@@ -6,6 +6,7 @@ the cores have to say is handed out before the next thing is looked at. Decides 
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -50,6 +51,9 @@ MEMBERSHIP: Final = (
     | wire.CommitAborted
     | wire.Leaving
 )
+
+MAX_NOTICES: Final = 50
+"""Notices kept for people: another member can cause as many as it likes."""
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 """Starts a task whose owner is the peer's task group."""
@@ -124,7 +128,8 @@ class Session:
         self.lifecycle = lifecycle
         self.links: dict[int, Link] = {}
         self.work: Work | None = None
-        self.notices: list[tuple[str, dict[str, object]]] = []
+        self.notices: deque[tuple[int, str, dict[str, object]]] = deque(maxlen=MAX_NOTICES)
+        """Number, code and parameters of what people should read, newest last."""
         self.ended = asyncio.Event()
         """Set once this member has left or was removed."""
         self.on_epoch: Callable[[Commit], None] = lambda _commit: None
@@ -134,6 +139,7 @@ class Session:
         self._reach_missing = reach_missing
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._noticed = 0
         self._joins: dict[bytes, asyncio.Future[Commit]] = {}
         self._take_roster(membership.commit)
         self.drain()
@@ -167,11 +173,22 @@ class Session:
         self.drain()
 
     async def _run_link(self, link: Link) -> None:
-        how = await link.run(self._receive, self._receive_stream)
-        log.info("session.link_closed", peer=link.peer, how=how.error_code)
-        if self.links.get(link.peer) is link:
-            del self.links[link.peer]
-            self._link_gone(link.peer)
+        def take(peer: int, message: Message) -> None:
+            # What a replaced link still holds was said again over its successor.
+            if self.links.get(peer) is link:
+                self._receive(peer, message)
+
+        def take_stream(peer: int, stream: Stream) -> None:
+            if self.links.get(peer) is link:
+                self._receive_stream(peer, stream)
+
+        try:
+            how = await link.run(take, take_stream)
+            log.info("session.link_closed", peer=link.peer, how=how.error_code)
+        finally:
+            if self.links.get(link.peer) is link:
+                del self.links[link.peer]
+                self._link_gone(link.peer)
 
     def _link_gone(self, peer: int, *, notify: bool = True) -> None:
         self.membership.link_down(peer)
@@ -263,7 +280,8 @@ class Session:
 
     def notice(self, code: str, **params: object) -> None:
         """Keep something that people at this computer should read."""
-        self.notices.append((code, params))
+        self._noticed += 1
+        self.notices.append((self._noticed, code, params))
         self._changed()
 
     # --- one input, then drain ------------------------------------------------------------------
