@@ -61,6 +61,8 @@ class Reaching:
         self._loop = asyncio.get_running_loop()
         self._under_way: set[int] = set()
         self._answers: dict[int, asyncio.Future[Offer]] = {}
+        self._answering: dict[int, asyncio.Task[None]] = {}
+        """The newest opening of each member that asked; one at a time."""
 
     def reach_missing(self) -> None:
         """Begin to reach every member this one has no link to and should ask."""
@@ -76,10 +78,16 @@ class Reaching:
             if answer is not None and not answer.done():
                 answer.set_result(message.offer)
             return
+        origin = message.origin
+        if origin == self._session.me or origin not in self._session.membership.roster.present:
+            return
+        if origin in self._answering:
+            # It has given up on its offer before.
+            self._answering.pop(origin).cancel()
         mine = self._make_offer()
         # Back the way it came: who handed it on has a link to both.
-        self._send(message.origin, mine, via=via, wanted=False)
-        self._spawn(self._open(message.origin, mine, message.offer))
+        self._send(origin, mine, via=via, wanted=False)
+        self._answering[origin] = self._spawn(self._open(origin, mine, message.offer))
 
     def _lacks(self, index: int) -> bool:
         session = self._session
@@ -129,7 +137,11 @@ class Reaching:
                 loopback_allowed=self._loopback_allowed,
                 mix=expand(key.reveal(), b"probe"),
             )
-            await self._establish(connection, index)
+            try:
+                await self._establish(connection, index)
+            except BaseException:
+                connection.close()
+                raise
         except QuintetError as error:
             log.info("reaching.failed", member=index, code=error.code)
 
