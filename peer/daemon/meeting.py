@@ -1,7 +1,6 @@
 """This peer at the rendezvous node: registered as a member, introduced, looking members up."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -71,6 +70,8 @@ class Meeting:
         self._client = BrokerClient(endpoint, [node], self._provide_offer)
         self._session_id: SessionId | None = None
         self._token = b""
+        self._newest = b""
+        """The token of the newest epoch known here; another's is not asked for any more."""
 
     # --- for both roles ------------------------------------------------------------------
 
@@ -129,7 +130,10 @@ class Meeting:
 
     async def register_again(self, session_id: SessionId, token: bytes) -> None:
         """Register with the token of a new epoch, once the leader has told it to the node."""
+        self._newest = token
         for wait in REGISTER_AGAIN:
+            if self._newest != token:
+                return  # of an epoch that is past, or of a session that was left
             try:
                 await self.register(session_id, token, create=False)
             except (NodeRefused, LinkClosed, TimeoutError) as refused:
@@ -141,15 +145,25 @@ class Meeting:
 
     async def rotate(self, token: bytes, epoch: int) -> None:
         """Let the token of a new epoch count at the node."""
-        assert self._session_id is not None, "registered before"
-        self._token = token
-        with contextlib.suppress(NodeRefused, LinkClosed, TimeoutError):
-            await self._client.rotate(self._session_id.value, token, epoch)
+        self._newest = token
+        for wait in REGISTER_AGAIN:
+            if self._session_id is None or self._newest != token:
+                return
+            try:
+                await self._client.rotate(self._session_id.value, token, epoch)
+            except (NodeRefused, LinkClosed, TimeoutError) as refused:
+                # The other members wait for it: without it nobody finds them any more.
+                log.debug("meeting.rotate_again", error=type(refused).__name__)
+                await asyncio.sleep(wait)
+            else:
+                self._token = token
+                return
 
     def leave(self) -> None:
         """Have the node forget this member."""
         if self._session_id is not None:
             self._client.unregister(self._session_id.value)
+        self._session_id, self._newest = None, b""
 
     # --- candidates ---------------------------------------------------------------------------
 
