@@ -141,14 +141,15 @@ async def enter_by_joining(
     await entrance.connect()
     found: asyncio.Queue[_Found] = asyncio.Queue()
     searching = entrance.spawn(_search(entrance, session_id, found))
-    credentials, key = await derived, await made
     try:
+        credentials, key = await derived, await made
         async with asyncio.timeout(CONNECT_TIME + STEP_TIMEOUT):
             return await _join_first(entrance, credentials, key, found)
     except TimeoutError:
         raise JoinFailed(JoinOutcome.TIMEOUT) from None
     finally:
         searching.cancel()
+        await asyncio.wait([searching])
         while not found.empty():
             unused = found.get_nowait()
             if isinstance(unused, Connection):
@@ -196,9 +197,12 @@ async def _join_on(
     attending = entrance.attend(admission.membership, credentials)
     try:
         await attending.enter(connection, admission.sponsor)
-    except QuintetError as error:
+    except BaseException as error:
         entrance.attending = None
-        raise JoinFailed(JoinOutcome.LINK_FAILED) from error
+        await attending.close()
+        if isinstance(error, QuintetError):
+            raise JoinFailed(JoinOutcome.LINK_FAILED) from error
+        raise
     return attending
 
 
@@ -218,6 +222,8 @@ async def _search(
     finally:
         for task in opening:
             task.cancel()
+        if opening:
+            await asyncio.wait(opening)
 
 
 async def _open(
