@@ -23,7 +23,7 @@ from protocol.errors import (
     RemoteProtocolError,
 )
 from protocol.framing import FrameReader
-from protocol.join.dialog import Failed
+from protocol.join.dialog import OUTCOMES, Failed, Stage
 from protocol.join.sponsor import (
     Admitted,
     Authenticated,
@@ -157,6 +157,9 @@ class Sponsoring:
                         return True
                     case Failed(failure=failure):
                         log.info("sponsoring.refused", code=failure.code)
+                        if decision is not None:
+                            # Too late: the candidate has just been told something else.
+                            decision.cancel()
                         await _say_goodbye(pump, stream)
                         return False
         finally:
@@ -185,7 +188,11 @@ class Sponsoring:
                 proposal, candidate.node_key, candidate.name, candidate.email
             )
         except JoinFailed as refused:
-            machine.refuse(refused.outcome, refused.retry_after)
+            outcome = refused.outcome
+            if outcome not in OUTCOMES[Stage.PROVEN]:
+                # The committer's own trouble; another member may do better.
+                outcome = JoinOutcome.MEMBERS_UNREACHABLE
+            machine.refuse(outcome, refused.retry_after)
             self._session.notice("join_failed", name=candidate.name, reason=refused.code)
         except QuintetError:
             machine.refuse(JoinOutcome.DECLINED)
