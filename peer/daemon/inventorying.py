@@ -204,11 +204,19 @@ class InventoryTaking:
             await self._hash()
         except FileError as error:
             log.warning("inventorying.failed", code=error.code)
-            self._tell(InventoryFailed(run=self.run, code=error.code))
-            self._report(wire.Activity.INVENTORY_FAILED)
+            self._give_up(error.code)
+        except Exception:
+            # Whatever it was, the other members must not wait for this one for ever.
+            log.exception("inventorying.broke")
+            self._give_up("internal")
         if not self._cancelled and self._mine.state is State.HASHED:
             self._report(wire.Activity.INVENTORY_DONE)
         return await self._until(None, self._complete)
+
+    def _give_up(self, code: str) -> None:
+        if self._mine.state is not State.HASHED:
+            self._tell(InventoryFailed(run=self.run, code=code))
+        self._report(wire.Activity.INVENTORY_FAILED)
 
     @property
     def _mine(self) -> MemberInventory:
