@@ -26,6 +26,11 @@ from protocol.messages.inventory import Kind
 MAX_DEPTH: Final = 50
 """Parentheses and negations within one another."""
 
+MAX_CHOSEN: Final = 10_000_000
+"""Rows one range of numbers may name."""
+
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+
 Marks = Callable[[Item], frozenset[str]]
 """What is known of an item beyond the comparison: ``action``, ``action.copy``, ``sync-error``."""
 
@@ -181,6 +186,21 @@ def _only(token: Token, world: _World) -> Predicate:
     return holds
 
 
+def _item(token: Token, _: _World) -> Predicate:
+    """Rows by number, such as ``item:3,7-9``: how a page names the rows a person has chosen."""
+    chosen: set[int] = set()
+    for part in token.value.split(","):
+        first, dash, last = part.partition("-")
+        numbers = (first, last if dash else first)
+        if not all(_NUMBER.fullmatch(number) for number in numbers):
+            raise ExpressionMalformed(Problem.BAD_VALUE, _value_position(token), part)
+        begin, end = map(int, numbers)
+        if end - begin >= MAX_CHOSEN:
+            raise ExpressionMalformed(Problem.TOO_MUCH, _value_position(token), part)
+        chosen.update(range(begin, end + 1))
+    return lambda item: item.number in chosen
+
+
 IS: Final[dict[str, Predicate]] = {
     "file": lambda item: any(cell.kind is Kind.FILE for cell in item.cells),
     "dir": lambda item: any(cell.kind is Kind.DIRECTORY for cell in item.cells),
@@ -262,6 +282,7 @@ TERMS: Final[dict[str, Callable[[Token, _World], Predicate]]] = {
     "only": _only,
     "missing": _missing,
     "has": _has,
+    "item": _item,
 }
 """Every tag, and how the term it begins is read."""
 

@@ -4,6 +4,7 @@ Every act is handed to the core that says whether it is allowed; here is only wh
 to find it.
 """
 
+import asyncio
 import os
 
 from peer.daemon import views
@@ -109,6 +110,13 @@ class Acts:
         session.lifecycle.change_decisions(data)
         session.drain()
         await self._require_work().settled()
+
+    async def preview(self, preset: str) -> dict[str, object]:
+        """Return what the plan's figures would be with *preset*; nothing is decided by it."""
+        try:
+            return await asyncio.to_thread(self._require_deciding().preview, preset)
+        except ValueError:
+            raise PresetUnknown(preset) from None
 
     def plan(self) -> dict[str, object]:
         """Return the plan, and what it leaves alone."""

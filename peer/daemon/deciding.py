@@ -16,16 +16,17 @@ from msgspec import Meta
 from peer.comparison import filters
 from peer.comparison.comparison import Cell, Comparison, Item
 from peer.comparison.matching import Status
+from peer.errors import ExpressionMalformed, Problem
 from peer.inventory.entries import MemberInventory
 from peer.inventory.names import shown
 from peer.inventory.pairing import Block
 from peer.plan.actions import AnyAction
+from peer.plan.cost import MemberCost, cost
 from peer.plan.decisions import Decisions, Targeted
 from peer.plan.guards import Brake, brakes
 from peer.plan.planner import Plan, plan
 from peer.plan.presets import ABOUT_ONE, Preset, rules_of
 from peer.plan.rules import format_action, format_rule, parse_action, parse_rule
-from peer.plan.steps import CopyFile, CopyLink, CreateDirectory, Delete, DeleteDirectory, SetDate
 from peer.session.session_settings import SessionSettings
 from protocol import codec
 from protocol.errors import MalformedMessage
@@ -36,6 +37,9 @@ from protocol.messages.inventory import MAX_TIME_NS, Kind, RelPath
 
 MAX_WINDOW: Final = 10_000
 """Rows of one window."""
+
+MAX_VIEWS: Final = 8
+"""Sorted selections kept: each has a number for every row."""
 
 SORTS: Final = ("path", "size", "date", "status")
 
@@ -89,6 +93,8 @@ class Deciding:
     decided: Decided | None = None
     _views: dict[tuple[str, str, int], list[int]] = field(default_factory=dict)
     """Sorted selections by filter, sort and generation of decisions."""
+    _previews: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    """Figures of presets nobody chose yet, by preset and generation of decisions."""
     _generation: int = 0
 
     @classmethod
@@ -120,6 +126,7 @@ class Deciding:
         self.decided = decided
         self._generation += 1
         self._views.clear()
+        self._previews.clear()
 
     # --- what the leader changes ----------------------------------------------------------
 
@@ -170,7 +177,13 @@ class Deciding:
         return self._encode(decisions), len(named)
 
     def _encode(self, decisions: Decisions) -> bytes:
-        return codec.encode(Proposed(reference_time_ns=wall_clock_ns(), decisions=decisions))
+        data = codec.encode(Proposed(reference_time_ns=wall_clock_ns(), decisions=decisions))
+        try:
+            decode_proposed(data)
+        except MalformedMessage:
+            # Nobody would take it.
+            raise ExpressionMalformed(Problem.TOO_MUCH, 0) from None
+        return data
 
     @property
     def _decisions(self) -> Decisions:
@@ -235,6 +248,8 @@ class Deciding:
                 numbers.sort(key=lambda number: self._sort_key(number, name))
             if sort.startswith("-"):
                 numbers.reverse()
+            if len(self._views) >= MAX_VIEWS:
+                del self._views[next(iter(self._views))]
             self._views[key] = numbers
         return self._views[key]
 
@@ -285,46 +300,35 @@ class Deciding:
 
     def plan_view(self) -> dict[str, Any] | None:
         """Return the plan's figures, per member; None before anything was decided."""
-        if self.decided is None:
-            return None
-        planned = self.decided.plan
-        members = {self.letter(index): dict.fromkeys(_FIGURES, 0) for index in self.indices}
-        links: dict[str, int] = {}
-        for step in planned.steps:
-            figures = members[self.letter(step.member)]
-            match step:
-                case CopyFile():
-                    figures["create" if step.expected is None else "replace"] += 1
-                    own = any(holder == step.member for holder, _, _ in step.holders)
-                    if own:
-                        figures["bytes_reused"] += step.origin.size
-                    else:
-                        figures["bytes_in"] += step.origin.size
-                        origin = self.letter(step.holders[0][0])
-                        name = f"{origin}→{self.letter(step.member)}"
-                        links[name] = links.get(name, 0) + step.origin.size
-                    if step.expected is not None:
-                        figures["bytes_to_trash"] += step.expected.size
-                case CopyLink():
-                    figures["create" if step.expected is None else "replace"] += 1
-                case CreateDirectory():
-                    figures["folders"] += 1
-                case Delete():
-                    figures["delete"] += 1
-                    if step.expected is not None:
-                        figures["bytes_to_trash"] += step.expected.size
-                case DeleteDirectory():
-                    figures["delete_folders"] += 1
-                case SetDate():
-                    figures["dates"] += 1
-                case _:
-                    figures["modes"] += 1
+        return None if self.decided is None else self._figures(self.decided)
+
+    def preview(self, preset: str) -> dict[str, Any]:
+        """Return the figures of the plan that *preset* would give; call it in a thread.
+
+        Raises:
+            ValueError: If there is no such preset, or it needs a member or none.
+        """
+        key = (preset, self._generation)
+        if key not in self._previews:
+            self._previews[key] = self._figures(self.decide(self.with_rules(preset, ())))
+        return self._previews[key]
+
+    def _figures(self, decided: Decided) -> dict[str, Any]:
+        planned = decided.plan
+        told = cost(planned, self.indices)
+        members = {
+            self.letter(index): _figures_of(figures) for index, figures in told.members.items()
+        }
         return {
             "steps": len(planned.steps),
             "digest": planned.digest.hex(),
             "reference_time": _iso(planned.reference_time_ns),
             "members": members,
-            "links": dict(sorted(links.items())),
+            "links": {
+                f"{self.letter(giver)}→{self.letter(taker)}": size
+                for (giver, taker), size in told.links.items()
+            },
+            "moves": told.moves,
             "refused": len(planned.refused),
             "undecided": len(planned.undecided),
             "brakes": [
@@ -334,7 +338,7 @@ class Deciding:
                     "count": brake.count,
                     "files": brake.files,
                 }
-                for brake in self.decided.brakes
+                for brake in decided.brakes
             ],
         }
 
@@ -364,18 +368,22 @@ class Deciding:
         return [*undecided, *refused][:MAX_WINDOW]
 
 
-_FIGURES: Final = (
-    "create",
-    "replace",
-    "delete",
-    "dates",
-    "modes",
-    "folders",
-    "delete_folders",
-    "bytes_in",
-    "bytes_reused",
-    "bytes_to_trash",
-)
+def _figures_of(cost: MemberCost) -> dict[str, int]:
+    """Return what a plan costs one member, under the names people's programs know."""
+    return {
+        "create": cost.files_created,
+        "replace": cost.files_replaced,
+        "delete": cost.files_deleted,
+        "dates": cost.dates_set,
+        "modes": cost.modes_set,
+        "folders": cost.directories_created,
+        "delete_folders": cost.directories_deleted,
+        "moved": cost.files_moved,
+        "bytes_in": cost.bytes_received,
+        "bytes_reused": cost.bytes_reused,
+        "bytes_to_trash": cost.bytes_to_trash,
+        "peak_extra": cost.peak_extra,
+    }
 
 
 def _no_marks(item: Item) -> frozenset[str]:

@@ -129,6 +129,9 @@ def test_an_empty_filter_shows_everything(comparison: Comparison, text: str) -> 
         ("a is:", Problem.UNFINISHED, 5),
         ("is:nice", Problem.BAD_VALUE, 3),
         ("has:nice", Problem.BAD_VALUE, 4),
+        ('item:"1,x"', Problem.BAD_VALUE, 5),
+        ("item:-3", Problem.BAD_VALUE, 5),
+        ("item:0-999999999", Problem.TOO_MUCH, 5),
         ("on:C", Problem.UNKNOWN_MEMBER, 3),
         ("only:C", Problem.UNKNOWN_MEMBER, 5),
         ("missing:C", Problem.UNKNOWN_MEMBER, 8),
@@ -192,3 +195,10 @@ def test_any_text_is_a_filter_or_refused(text: str) -> None:
         shown = names(comparison, text)
 
     assert shown is None or shown <= {"a"}
+
+
+def test_chosen_rows_are_named_by_their_numbers(comparison: Comparison) -> None:
+    """One by one and by ranges; a number beyond the end names nothing."""
+    chosen = parse('item:"0,2-3,900"', comparison.members, now_ns=0)
+
+    assert list(select(comparison, chosen)) == [0, 2, 3]
