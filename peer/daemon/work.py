@@ -344,7 +344,7 @@ class SessionWork:
     def sync_view(self) -> dict[str, object] | None:
         """Return how the synchronisation stands, and what failed here."""
         if self.sync is None:
-            return None
+            return None if self.stopped is None else self._refused_view(self.stopped)
         result = self.sync.result()
         failures = self._failed | result.failures
         state = "running"
@@ -367,6 +367,18 @@ class SessionWork:
                 {**self._step_view(number), "code": code, "params": {}}
                 for number, code in sorted(failures.items())[:MAX_FAILURES]
             ],
+        }
+
+    def _refused_view(self, stopped: SyncStopped) -> dict[str, object]:
+        """Return what became of a synchronisation that a member refused before it began."""
+        letter = self.deciding.letter(stopped.by) if self.deciding is not None else None
+        nothing = ("steps", "done", "bytes", "bytes_done", "bytes_received_here")
+        return {
+            "state": "failed",
+            "elapsed": 0.0,
+            **dict.fromkeys(nothing, 0),
+            "failed": 1,
+            "failures": [{"letter": letter, "path": "", "code": stopped.code, "params": {}}],
         }
 
     def _step_view(self, number: int) -> dict[str, object]:

@@ -96,6 +96,33 @@ def test_twenty_thousand_files_and_a_gibibyte_are_mirrored(
         assert held <= MOST_MEMORY
 
 
+def test_what_only_moved_travels_not_at_all(world: World, node: Node, measured: Measure) -> None:
+    """Files that change their folder, and one renamed: no content byte crosses, none is lost."""
+    anna, ben = peers = world.peers(2)
+    many_files(anna.root / "before", files=300, folders=10)
+    large_file(anna.root / "large.bin", 40 * MIB)
+    shutil.copytree(anna.root, ben.root, dirs_exist_ok=True)
+    (anna.root / "before").rename(anna.root / "after")
+    (anna.root / "large.bin").rename(anna.root / "after" / "renamed.bin")
+    meet(node, peers)
+    anna.ok("settings", *WITH_HIDDEN)
+
+    plan = compare(anna, "mirror", "A")
+    told = anna.json("sync", "--yes", "--wait")
+
+    there = plan["members"]["B"]
+    assert (there["bytes_in"], plan["links"]) == (0, {})
+    assert there["moved"] == there["delete"] == plan["moves"] == 301
+    assert there["bytes_reused"] > 40 * MIB
+    assert told["proof"]["state"] == "equal", told["proof"]
+    settled(peers)
+    received = ben.json("status")["sync"]["bytes_received_here"]
+    measured("content bytes received", received)
+    assert received == 0
+    assert_rsync_agrees(anna.root, ben.root)
+    a_second_session_does_nothing(node, peers, "mirror", "A")
+
+
 def test_five_peers_are_combined(world: World, node: Node, measured: Measure) -> None:
     """One tree that five changed in their own way becomes the same everywhere, newest first."""
     peers = world.peers(5)

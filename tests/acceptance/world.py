@@ -286,7 +286,9 @@ class PeerProcess:
 
     # --- commands -----------------------------------------------------------------------
 
-    def popen(self, *arguments: str, stdin: str | None = None) -> "subprocess.Popen[str]":
+    def popen(
+        self, *arguments: str, stdin: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
         """Start a command and return it running."""
         command = [*self._wrap, *QUINTET, "--home", str(self.home), *arguments]
         running = subprocess.Popen(
@@ -297,14 +299,16 @@ class PeerProcess:
             text=True,
             encoding="utf-8",
             cwd="/",
-            env=environment(self._world.folder),
+            env=environment(self._world.folder, **(environ or {})),
         )
         self._world.commands.append(running)
         return running
 
-    def run(self, *arguments: str, stdin: str | None = None) -> Answer:
+    def run(
+        self, *arguments: str, stdin: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> Answer:
         """Run a command to its end."""
-        running = self.popen(*arguments, stdin=stdin)
+        running = self.popen(*arguments, stdin=stdin, environ=environ)
         out, err = running.communicate(stdin, timeout=COMMAND_TIME)
         self._world.commands.remove(running)
         assert "Traceback" not in err, err
