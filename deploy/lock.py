@@ -1,4 +1,7 @@
-"""Write ``requirements.lock`` and ``requirements-dev.lock`` from ``pyproject.toml``.
+"""Write the locks from ``pyproject.toml``.
+
+``requirements.lock`` runs a peer or a node alone, ``requirements-redis.lock`` a node that
+shares a Redis with others, ``requirements-dev.lock`` the tests.
 
 ``.venv/bin/python deploy/lock.py`` asks pip for the newest versions that fit together, then
 the package index pip is set up with for the digest of every file of those releases, so that
@@ -35,6 +38,7 @@ from packaging.version import Version
 
 ROOT: Final = pathlib.Path(__file__).resolve().parent.parent
 RUNTIME_LOCK: Final = ROOT / "deploy" / "requirements.lock"
+REDIS_LOCK: Final = ROOT / "deploy" / "requirements-redis.lock"
 DEVELOPMENT_LOCK: Final = ROOT / "deploy" / "requirements-dev.lock"
 
 BUILD_TOOLS: Final = ("setuptools>=77", "wheel")
@@ -62,19 +66,22 @@ class LockError(Exception):
 
 
 def main() -> None:
-    """Resolve both sets together, so that a package has one version in both locks."""
+    """Resolve all sets together, so that a package has one version in every lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = [*project["project"]["dependencies"], *BUILD_TOOLS]
-    development = [*runtime, *project["dependency-groups"]["dev"]]
+    shared = [*runtime, *project["project"]["optional-dependencies"]["redis"]]
+    development = [*shared, *project["dependency-groups"]["dev"]]
 
     with tempfile.TemporaryDirectory() as scratch:
         everything = resolve(development, pathlib.Path(scratch))
         pins = [f"{name}=={item.version}" for name, item in everything.items()]
         needed = resolve(runtime, pathlib.Path(scratch), constraints=pins)
+        with_redis = resolve(shared, pathlib.Path(scratch), constraints=pins)
 
     index = index_address()
     digests = {name: release_digests(index, item) for name, item in everything.items()}
     write(RUNTIME_LOCK, "runtime dependencies and build tools", needed, digests)
+    write(REDIS_LOCK, "runtime dependencies, build tools and Redis", with_redis, digests)
     write(DEVELOPMENT_LOCK, "runtime and development dependencies", everything, digests)
 
 

@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 
 # What tests start besides Python, as program:package.
 missing=
-for pair in git:git rsync:rsync ip:iproute2 nft:nftables ps:procps systemd-analyze:systemd; do
+for pair in git:git rsync:rsync ip:iproute2 nft:nftables ps:procps systemd-analyze:systemd \
+    redis-server:redis-server; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then

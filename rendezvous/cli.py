@@ -50,6 +50,7 @@ def serve(
 
     from rendezvous import logs
     from rendezvous.identity import IdentityUnusable, NodeIdentity
+    from rendezvous.records import StoreUnavailable
     from rendezvous.settings import DEVELOPMENT, in_user_folder
 
     if dev == (config is not None):
@@ -67,7 +68,7 @@ def serve(
     try:
         identity = NodeIdentity.open(Path(settings.state))
         asyncio.run(_serve(settings, identity))
-    except (OSError, IdentityUnusable) as error:
+    except (OSError, IdentityUnusable, StoreUnavailable) as error:
         click.echo(f"quintet-rendezvous: {error}", err=True)
         sys.exit(ExitStatus.FAILURE)
 

@@ -40,9 +40,11 @@ from rendezvous.events import ConnectionRefused, Event
 from rendezvous.identity import NodeIdentity
 from rendezvous.metrics import Metrics
 from rendezvous.quota import Rate
+from rendezvous.records import Store, StoreUnavailable
 from rendezvous.reflector import Reflector
 from rendezvous.registry import Leases, Registry
 from rendezvous.settings import Settings
+from rendezvous.sharing import Sharing
 from rendezvous.stores.memory import MemoryStore
 
 MAX_UNSENT: Final = 64 * KIB
@@ -78,6 +80,7 @@ class Server:
         identity: NodeIdentity,
         endpoint: Endpoint,
         second_sockets: Sequence[UdpSocket],
+        store: Store,
     ) -> None:
         self._settings = settings
         self._identity = identity
@@ -86,13 +89,16 @@ class Server:
         self._loop = loop = asyncio.get_running_loop()
         offset = dt.datetime.now(dt.UTC).timestamp() - loop.time()
         leases = Leases(identity.sign, identity.verify, offset)
+        self.name = os.urandom(8).hex()
+        registry = Registry(leases, max_sessions=settings.max_sessions, node=self.name)
         self.broker = Broker(
-            Registry(MemoryStore(), leases, max_sessions=settings.max_sessions),
+            registry,
             _limits(settings),
             node_key=identity.public_key,
             sign=identity.sign,
             random_bytes=os.urandom,
         )
+        self.sharing = Sharing(store, registry, self.broker, clock=loop.time, drain=self._drain)
         questions = settings.questions_per_second
         self._reflector = Reflector(
             # The host is left open: the node does not know by which of its names it was asked.
@@ -107,12 +113,22 @@ class Server:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, settings: Settings, identity: NodeIdentity) -> AsyncIterator[Self]:
+    async def open(
+        cls, settings: Settings, identity: NodeIdentity, *, store: Store | None = None
+    ) -> AsyncIterator[Self]:
         """Serve until the block is left.
+
+        Args:
+            settings: What the operator chose.
+            identity: The node's key.
+            store: Where sessions are kept; None: where the settings say.
 
         Raises:
             OSError: If an address cannot be bound.
+            StoreUnavailable: If the store is not there.
         """
+        if store is None:
+            store = open_store(settings)
         endpoint = Endpoint.open(
             [(host, settings.port) for host in settings.hosts],
             alpn_served=RENDEZVOUS_ALPN,
@@ -127,17 +143,21 @@ class Server:
                 endpoint.attach(udp)
                 second_sockets.append(udp)
                 port = udp.address[1]
-            server = cls(settings, identity, endpoint, second_sockets)
+            server = cls(settings, identity, endpoint, second_sockets, store)
+            stack.push_async_callback(store.close)
+            await store.open(server.name)
             endpoint.on_stun = server._take_question
             stack.callback(server._stop_timer)
             if settings.health_port:
                 await stack.enter_async_context(server._health_listener(settings.health_port))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             accepting = tasks.create_task(server._accept(tasks))
+            sharing = tasks.create_task(server.sharing.run())
             try:
                 yield server
             finally:
                 accepting.cancel()
+                sharing.cancel()
                 # Ends the tasks of all connections, which the group waits for.
                 await endpoint.close(CloseCode.LEAVING, "the node stops")
 
@@ -202,8 +222,7 @@ class Server:
                 if kind != RENDEZVOUS_FRAME:
                     raise MalformedMessage("not a frame of the rendezvous protocol")
                 message: PeerMessage = decode(body, PeerMessage)
-                self.broker.receive_message(number, message, now=self._loop.time())
-                self._drain()
+                await self.sharing.receive(number, message)
             if link.refused is not None:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(REFUSAL_TIME):
@@ -242,6 +261,7 @@ class Server:
         while (event := self.broker.next_event()) is not None:
             self.metrics.count(event)
             self._act(event)
+        self.sharing.pass_on()
         self._set_timer()
 
     def _act(self, event: Event) -> None:
@@ -271,6 +291,7 @@ class Server:
     def _time_passed(self) -> None:
         self._timer = None
         self.broker.handle_timer(now=self._loop.time())
+        self.sharing.expire()
         self._drain()
 
     # --- address discovery ----------------------------------------------------------------
@@ -320,7 +341,7 @@ class Server:
             "status": "ok",
             "sessions": self.broker.sessions,
             "connections": len(self._links),
-            "warning": warning,
+            "warning": warning or ("" if self.sharing.is_reached else "the store is not reached"),
         }
         return web.json_response(values)
 
@@ -333,6 +354,21 @@ def event_name(event: Event) -> str:
     """Return ``node.session_opened`` for ``SessionOpened``."""
     noun = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     return f"node.{noun}"
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store the settings name.
+
+    Raises:
+        StoreUnavailable: If what it needs is not installed.
+    """
+    if settings.store == "memory":
+        return MemoryStore(asyncio.get_running_loop().time)
+    try:
+        from rendezvous.stores.redis import RedisStore
+    except ModuleNotFoundError:
+        raise StoreUnavailable("a shared store needs the extra: quintet[redis]") from None
+    return RedisStore(settings.store)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -35,6 +35,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     state: Annotated[str, Meta(min_length=1, description="Folder of the node's identity.")] = (
         "/var/lib/quintet-rendezvous"
     )
+    store: Annotated[
+        str,
+        Meta(
+            pattern=r"^(memory|(redis|rediss|unix)://\S+)\Z",
+            max_length=500,
+            description="Where sessions are kept: memory, or the URL of a Redis all nodes share.",
+        ),
+    ] = "memory"
     access_tokens: Annotated[
         tuple[Annotated[str, Meta(min_length=8, max_length=64)], ...],
         Meta(max_length=1000, description="Serve only peers that show one of these."),
@@ -108,7 +116,9 @@ def in_user_folder(settings: Settings) -> Settings:
 
 
 def described(settings: Settings) -> list[str]:
-    """Return a line per setting; of access tokens only their number."""
+    """Return a line per setting; of access tokens their number, of a store its kind only."""
     values = msgspec.structs.asdict(settings)
+    if settings.store != "memory":
+        values["store"] = settings.store.partition("://")[0] + "://..."
     values["access_tokens"] = f"{len(settings.access_tokens)} of them"
     return [f"{name} = {value}" for name, value in values.items()]

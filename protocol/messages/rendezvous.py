@@ -39,6 +39,12 @@ Token = Annotated[bytes, Meta(min_length=32, max_length=32)]
 TokenHash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 """SHA-256 of a ``Token``."""
 
+LeaseKey = Annotated[bytes, Meta(max_length=32)]
+"""Random secret of 32 bytes that authorises the next change of the token, or empty."""
+
+LeaseKeyHash = Annotated[bytes, Meta(max_length=32)]
+"""SHA-256 of a ``LeaseKey``, or empty."""
+
 Lease = Annotated[bytes, Meta(max_length=256)]
 """The node's signed memory of a registration, opaque to its holder (security.md, T6)."""
 
@@ -141,6 +147,10 @@ class Register(Message, tag="rv.register"):
     """Whether the session is new: an ID in use is then TAKEN, not a wrong token."""
     listening: bool = True
     """Whether to be asked about seekers; a locked session answers like an unknown one."""
+    lease_key: LeaseKey = b""
+    """Shown by its keeper only, as a sign that it is there."""
+    lease_key_hash: LeaseKeyHash = b""
+    """With a new session: what the first change of the token will have to match."""
 
 
 class Registered(Message, tag="rv.registered"):
@@ -166,6 +176,11 @@ class Rotate(Message, tag="rv.rotate"):
     new_token_hash: TokenHash
     new_epoch: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     """The session's epoch the new token belongs to; it only grows."""
+    lease_key: LeaseKey = b""
+    """The key whose hash came with the token in force. Without it the node waits until the
+    keeper has been silent for three minutes, for a former member has the token, too."""
+    new_lease_key_hash: LeaseKeyHash = b""
+    """What the next change of the token will have to match."""
 
 
 class Unregister(Message, tag="rv.unregister"):

@@ -13,6 +13,7 @@ from peer.net.node_link import NodeAddress
 from protocol.endpoint.drive import Endpoint
 from protocol.messages.rendezvous import Introduce, Offer
 from rendezvous.identity import NodeIdentity
+from rendezvous.records import Store
 from rendezvous.server import Server
 from rendezvous.settings import DEVELOPMENT
 
@@ -22,10 +23,12 @@ QUICK = Pace(keep_alive=0.05, silence=0.4, first_delay=0.02, last_delay=0.05, di
 
 
 @contextlib.asynccontextmanager
-async def running_node(state: Path, **changes: Any) -> AsyncIterator[Server]:
+async def running_node(
+    state: Path, *, store: Store | None = None, **changes: Any
+) -> AsyncIterator[Server]:
     """Serve a development node on free ports, settings changed as named."""
     settings = msgspec.structs.replace(DEVELOPMENT, **{"port": 0, **changes})
-    async with Server.open(settings, NodeIdentity.open(state)) as server:
+    async with Server.open(settings, NodeIdentity.open(state), store=store) as server:
         yield server
 
 

@@ -33,14 +33,7 @@ from protocol.messages.rendezvous import (
     Welcome,
 )
 from protocol.versions import RENDEZVOUS_VERSION
-from rendezvous.broker import (
-    INTRODUCED_MEMBERS,
-    MAX_BARRIER,
-    MAX_PENDING_PER_SESSION,
-    MAX_SESSIONS_PER_CONNECTION,
-    Broker,
-    Limits,
-)
+from rendezvous.broker import MAX_SESSIONS_PER_CONNECTION, Broker, Limits
 from rendezvous.events import (
     ConnectionRefused,
     Event,
@@ -50,6 +43,7 @@ from rendezvous.events import (
     SessionEnded,
     SessionOpened,
 )
+from rendezvous.introductions import INTRODUCED_MEMBERS, MAX_BARRIER, MAX_PENDING_PER_SESSION
 from rendezvous.quota import Rate
 from rendezvous.registry import (
     REGISTRATION_LIFETIME,
@@ -58,7 +52,6 @@ from rendezvous.registry import (
     Registry,
     token_hash,
 )
-from rendezvous.stores.memory import MemoryStore
 
 SESSION = "ABCDEFGHJ"
 TOKEN = b"t" * 32
@@ -82,7 +75,7 @@ class Node:
         random = numbered_bytes()
         self.now = 0.0
         self.broker = Broker(
-            Registry(MemoryStore(), leases, max_sessions=max_sessions),
+            Registry(leases, max_sessions=max_sessions),
             limits or Limits(look_ups=GENEROUS, registrations=GENEROUS),
             node_key=b"k" * 32,
             sign=sign,
