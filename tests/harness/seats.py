@@ -235,10 +235,10 @@ def admitted(count: int, **options: Any) -> list[tuple[NodeIdentity, Membership]
 
 
 @contextlib.asynccontextmanager
-async def table_of(count: int, *, linked: bool = True) -> AsyncIterator[Table]:
-    """Seat *count* members of one session, all linked with one another if *linked*."""
+async def table_of(count: int, *, linked: bool = True, seed: int = 0) -> AsyncIterator[Table]:
+    """Seat *count* members of the session *seed*, all linked with one another if *linked*."""
     async with owning() as owner:
-        seats = [Seat(node, membership, owner) for node, membership in admitted(count)]
+        seats = [Seat(node, membership, owner) for node, membership in admitted(count, seed=seed)]
         table = Table(seats)
         try:
             if linked:
@@ -252,3 +252,31 @@ async def table_of(count: int, *, linked: bool = True) -> AsyncIterator[Table]:
             owner.cancel()
             for seat in seats:
                 await seat.endpoint.close()
+
+
+class Stranger:
+    """A computer that is in no session: an endpoint and its paths, running."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.endpoint = Endpoint.open([(LOOPBACK, 0)], alpn_served=PEER_ALPN)
+        self.paths = Paths(self.endpoint)
+        owner.spawn(self.paths.run())
+
+    async def knock(self, seat: Seat) -> Connection:
+        """Return a connection to a member, as if the node had introduced both."""
+        near, far = await meet(self, seat)
+        seat.attending.take_connection(far)
+        return near
+
+
+@contextlib.asynccontextmanager
+async def strangers(count: int = 1) -> AsyncIterator[list[Stranger]]:
+    """So many strangers for the time of a block."""
+    async with owning() as owner:
+        made = [Stranger(owner) for _ in range(count)]
+        try:
+            yield made
+        finally:
+            owner.cancel()
+            for stranger in made:
+                await stranger.endpoint.close()
