@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from peer.plan.moves import moves
 from peer.plan.planner import Plan
 from peer.plan.steps import (
     AnyStep,
@@ -27,8 +28,12 @@ class MemberCost:
     files_deleted: int = 0
     directories_created: int = 0
     directories_deleted: int = 0
-    attributes_set: int = 0
-    """Dates and modes set on content that stays."""
+    dates_set: int = 0
+    """Dates set on content that stays."""
+    modes_set: int = 0
+    """Permission bits set on content that stays."""
+    files_moved: int = 0
+    """Of the files created, those whose content the member has at a place it deletes."""
     bytes_received: int = 0
     """The contract: content bytes, uncompressed, that come from other members at most."""
     bytes_reused: int = 0
@@ -57,6 +62,11 @@ class Cost:
     an estimate, for paths and the swarm decide while it runs."""
 
     @property
+    def moves(self) -> int:
+        """Files that only change their place, all members together."""
+        return sum(cost.files_moved for cost in self.members.values())
+
+    @property
     def bytes_received(self) -> int:
         """Content bytes that travel at most, all members together."""
         return sum(cost.bytes_received for cost in self.members.values())
@@ -82,6 +92,8 @@ def cost(plan: Plan, members: tuple[int, ...]) -> Cost:
         _charge(costs[step.member], step)
         if isinstance(step, CopyFile) and step.reuse is None:
             links[step.holders[0][0], step.member] += step.origin.size
+    for member, *_ in moves(plan.steps):
+        costs[member].files_moved += 1
     return Cost(costs, dict(sorted(links.items())))
 
 
@@ -91,8 +103,10 @@ def _charge(cost: MemberCost, step: AnyStep) -> None:
             cost.directories_created += 1
         case DeleteDirectory():
             cost.directories_deleted += 1
-        case SetDate() | SetMode():
-            cost.attributes_set += 1
+        case SetDate():
+            cost.dates_set += 1
+        case SetMode():
+            cost.modes_set += 1
         case CopyFile() | CopyLink():
             if step.expected is None:
                 cost.files_created += 1

@@ -13,6 +13,7 @@ from typing import Final
 from peer.comparison.comparison import Cell, Comparison, Item
 from peer.inventory.names import valid_path
 from peer.inventory.pairing import Block
+from peer.plan.moves import moves
 from peer.plan.steps import AnyStep, CopyFile, CopyLink, Delete
 from protocol.messages.inventory import Kind, RelPath
 
@@ -146,15 +147,17 @@ class Brake:
 def brakes(comparison: Comparison, steps: Sequence[AnyStep]) -> tuple[Brake, ...]:
     """Return the brakes that *steps* trip, by member and source.
 
-    Links count as files. A file that a directory takes the place of counts as deleted.
+    Links count as files. A file that a directory takes the place of counts as deleted, one
+    that only changes its place does not: its content stays on the same disk.
     """
+    kept = set(moves(steps).values())
     deleted: Counter[tuple[int, int]] = Counter()
     replaced: Counter[tuple[int, int]] = Counter()
     created: Counter[tuple[int, int]] = Counter()
     for step in steps:
         root = step.member, step.source
         if isinstance(step, Delete):
-            deleted[root] += 1
+            deleted[root] += (*root, step.path) not in kept
         elif isinstance(step, (CopyFile, CopyLink)):
             (created if step.expected is None else replaced)[root] += 1
     return tuple(

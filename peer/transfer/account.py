@@ -73,6 +73,8 @@ class Account:
             step = self._own[number]
             if isinstance(step, CopyFile):
                 needed.update(place[1:] for place in step.holders if place[0] == self._me)
+                if step.reuse is not None:
+                    needed.add(step.reuse)
         kept = {
             number
             for number in numbers

@@ -174,7 +174,10 @@ class Schedule:
 
     def _take(self, number: int, step: CopyFile, disturbed: set[tuple[int, int, RelPath]]) -> None:
         quiet = [place for place in step.holders if place not in disturbed]
-        local = tuple((place[1], place[2]) for place in quiet if place[0] == self._me)
+        own = [(place[1], place[2]) for place in quiet if place[0] == self._me]
+        # The plan says where this content stays until all copies are done: a file that was
+        # moved is taken from where it was.
+        local = tuple(dict.fromkeys([*([] if step.reuse is None else [step.reuse]), *own]))
         holders = tuple(dict.fromkeys([self._me] * bool(local) + [place[0] for place in quiet]))
         others = dict.fromkeys(place[0] for place in step.holders)
         reserve = tuple(peer for peer in others if peer not in holders and peer != self._me)

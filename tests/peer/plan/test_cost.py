@@ -11,8 +11,10 @@ from tests.harness.inventories import DIRECTORY, Tree, file, inventories_of, lin
 SETTINGS = SessionSettings(metadata=Metadata.DATES_AND_MODE)
 
 
-def cost_of(*trees: Tree, preset: Preset = Preset.MIRROR) -> Cost:
-    comparison = Comparison(inventories_of(*trees, settings=SETTINGS), SETTINGS)
+def cost_of(
+    *trees: Tree, preset: Preset = Preset.MIRROR, settings: SessionSettings = SETTINGS
+) -> Cost:
+    comparison = Comparison(inventories_of(*trees, settings=settings), settings)
     member = 0 if preset is Preset.MIRROR else None
     decisions = Decisions(rules=rules_of(preset, member))
     return cost(plan(comparison, decisions, reference_time_ns=0), comparison.members)
@@ -49,7 +51,9 @@ def test_everything_that_happens_to_a_disk_is_counted() -> None:
             files_deleted=1,
             directories_created=1,
             directories_deleted=1,
-            attributes_set=2,
+            dates_set=1,
+            modes_set=1,
+            files_moved=1,
             bytes_received=3 + 5,
             bytes_reused=7,
             bytes_to_trash=2 + 7,

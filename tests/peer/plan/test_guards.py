@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from peer.comparison.comparison import Comparison, Item
 from peer.inventory.pairing import Block
@@ -26,6 +27,7 @@ from tests.harness.inventories import (
     inventories_of,
     link,
 )
+from tests.peer.transfer.plans import copy
 
 DEFAULT = SessionSettings()
 X = file("x")
@@ -192,3 +194,16 @@ def test_links_count_as_files_and_dates_as_nothing() -> None:
 def test_a_brake_says_what_refusing_it_drops() -> None:
     """Deletions, or replacements."""
     assert [kind.deletes for kind in BrakeKind] == [True, False, True]
+
+
+def test_what_only_moves_is_not_counted_as_deleted() -> None:
+    """A folder that was renamed asks nobody, however much it holds."""
+    files = {f"d/{n}": file(str(n)) for n in range(30)}
+    comparison = Comparison([identified(0, {}), identified(1, files)], DEFAULT)
+    gone = [Delete(member=1, source=0, path=(b"d", str(n).encode())) for n in range(30)]
+    moved = [
+        replace(copy(f"e/{n}", member=1), reuse=(0, (b"d", str(n).encode()))) for n in range(30)
+    ]
+
+    assert [brake.count for brake in brakes(comparison, [*moved[:2], *gone])] == [28]
+    assert brakes(comparison, [*moved, *gone]) == ()

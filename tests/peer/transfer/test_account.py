@@ -1,3 +1,5 @@
+import msgspec
+
 from peer.plan.steps import AnyStep, Delete, DeleteDirectory
 from peer.transfer.account import Account
 from tests.peer.transfer.plans import copy, entry, path
@@ -93,3 +95,13 @@ def test_what_was_never_tried_failed_by_the_end_of_all() -> None:
         3: "transfer.aborted",
         5: "transfer.aborted",
     }
+
+
+def test_what_a_failed_move_would_be_made_from_is_kept() -> None:
+    """The place it comes from is no holder for others, but it is for this member."""
+    moved = msgspec.structs.replace(copy("new"), reuse=(0, path("old")))
+    gone = Delete(member=0, source=0, path=path("old"), expected=entry("old"))
+    account = Account([moved, gone], 0)
+    account.failed(0, "fs.no_space")
+
+    assert account.deletable((1,)) == ()

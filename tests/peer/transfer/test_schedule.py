@@ -2,6 +2,7 @@ import itertools
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -331,3 +332,23 @@ def test_every_copy_is_settled_exactly_once_whatever_happens(
     assert schedule.finished
     assert done | set(schedule.failures()) == set(range(count))
     assert not done & set(schedule.failures())
+
+
+def test_content_that_only_moved_is_copied_here_and_asked_of_nobody() -> None:
+    """The plan says where it stays until the copies are done, though it is deleted then."""
+    moved = msgspec.structs.replace(copy("new"), reuse=(0, path("old")))
+    gone = Delete(member=0, source=0, path=path("old"), expected=entry("old"))
+
+    found = list(scheduled([moved, gone], 1).commands(now=0.0))
+
+    assert found == [LocalCopy(0, 0, path("old"))]
+
+
+def test_content_that_is_no_longer_where_it_was_is_asked_of_its_holder() -> None:
+    """What was to be reused has changed meanwhile: then it travels."""
+    schedule = scheduled([msgspec.structs.replace(copy("new"), reuse=(0, path("old")))], 1)
+    list(schedule.commands(now=0.0))
+
+    schedule.step_failed(0, "fs.changed_since", Again.ELSEWHERE)
+
+    assert [(t.peer, t.steps) for t in transfers(schedule)] == [(1, (0,))]
