@@ -112,3 +112,32 @@ class PresetUnknown(QuintetError):
 
     def __str__(self) -> str:
         return f"no preset {self.preset!r}"
+
+
+class SideTooLarge(QuintetError):
+    """There is nothing to take over: this side of the session is large enough to go on."""
+
+    code = "session.not_frozen"
+    exit_status = ExitStatus.REFUSED
+
+
+class CandidateUnknown(QuintetError):
+    """Nobody of this name waits to be let in.
+
+    Args:
+        name: What was asked for.
+    """
+
+    code = "member.candidate_unknown"
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def __str__(self) -> str:
+        return "nobody of this name waits"

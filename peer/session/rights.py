@@ -27,6 +27,8 @@ class Act(enum.StrEnum):
     RESTART = "restart"
     VERIFY = "verify"
     DECLINE = "decline"
+    """Or let in, where a member is asked."""
+    REOPEN_JOINING = "reopen_joining"
     NEW_PASSWORD = "new_password"  # noqa: S105  # an act, not a secret
     REMOVE_MEMBER = "remove_member"
 
@@ -67,6 +69,7 @@ RIGHTS: Final[Mapping[Act, Right]] = {
     ),
     Act.VERIFY: Right(Who.ANY, FROM_COMPARISON),
     Act.DECLINE: Right(Who.ANY, frozenset({Phase.PREPARATION})),
+    Act.REOPEN_JOINING: Right(Who.ANY, frozenset({Phase.PREPARATION})),
     Act.NEW_PASSWORD: Right(Who.LEADER, ALL_PHASES),
     Act.REMOVE_MEMBER: Right(Who.LEADER, ALL_PHASES),
 }

@@ -13,7 +13,8 @@ import pytest
 from msgspec import inspect
 
 from protocol.codec import members_of
-from protocol.messages import inventory, session, transfer
+from protocol.messages import admission, inventory, session, transfer
+from protocol.messages.admission import AdmissionMessage
 from protocol.messages.inventory import InventoryMessage
 from protocol.messages.member import MemberMessage
 from protocol.messages.rendezvous import Offer
@@ -26,6 +27,7 @@ END: Final = "<!-- end of member messages -->\n"
 
 TOPICS: Final = {
     "Session": SessionMessage,
+    "Admission": AdmissionMessage,
     "Inventory": InventoryMessage,
     "Transfers": TransferMessage,
 }
@@ -67,7 +69,7 @@ def parts() -> str:
 def enumerations() -> str:
     kinds = [
         kind
-        for module in (session, inventory, transfer)
+        for module in (session, admission, inventory, transfer)
         for kind in vars(module).values()
         if isinstance(kind, type)
         and issubclass(kind, enum.Enum)

@@ -23,6 +23,7 @@ PAPER = {
     Act.RESTART: (Who.LEADER, {Phase.PREPARATION, Phase.COMPARISON, Phase.FINISHED}),
     Act.VERIFY: (Who.ANY, LATE),
     Act.DECLINE: (Who.ANY, EARLY),
+    Act.REOPEN_JOINING: (Who.ANY, EARLY),
     Act.NEW_PASSWORD: (Who.LEADER, ALL),
     Act.REMOVE_MEMBER: (Who.LEADER, ALL),
 }

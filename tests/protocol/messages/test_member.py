@@ -7,6 +7,7 @@ from msgspec import inspect
 
 from protocol.codec import decode, encode, members_of
 from protocol.errors import MalformedMessage
+from protocol.messages.admission import AdmissionMessage
 from protocol.messages.inventory import InventoryMessage
 from protocol.messages.member import MemberMessage
 from protocol.messages.rendezvous import Hello
@@ -36,9 +37,13 @@ def test_a_changed_byte_gives_a_message_or_malformed(message: Any, at: int, chan
     assert isinstance(decoded, KINDS)
 
 
-def test_the_union_is_its_three_topics() -> None:
+def test_the_union_is_its_topics() -> None:
     """And no name on the wire is given twice."""
-    topics = [*members_of(SessionMessage), *members_of(InventoryMessage)]
+    topics = [
+        *members_of(SessionMessage),
+        *members_of(AdmissionMessage),
+        *members_of(InventoryMessage),
+    ]
     tags = [kind.__struct_config__.tag for kind in KINDS]
 
     assert [*topics, *members_of(TransferMessage)] == list(KINDS)
