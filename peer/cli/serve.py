@@ -18,7 +18,7 @@ from peer.settings import Resolved, Settings
 from peer.web.app import LocalApi
 
 if TYPE_CHECKING:
-    from peer.web.api import PeerLike
+    from peer.web.peer_like import PeerLike
 
 IDLE_LOOK: Final = 30.0
 """Seconds between looks at whether a background peer is still needed."""

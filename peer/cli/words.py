@@ -21,7 +21,7 @@ from protocol.errors import QuintetError
 
 if TYPE_CHECKING:
     from peer.settings import Resolved
-    from peer.web.api import PeerLike
+    from peer.web.peer_like import PeerLike
 
 CONFIG_NAME: Final = "config.toml"
 

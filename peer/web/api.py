@@ -5,14 +5,17 @@ Bodies and queries are declared types, decoded within their bounds; answers are 
 ``exit`` is the status a command returns.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final
 
 import msgspec
 import structlog
 from aiohttp import web
 
 from peer.errors import RequestMalformed, RequestUnknown
+from peer.fs import folders
+from peer.store.recent_places import RecentPlaces
 from peer.web.bodies import (
     Act,
     AddSource,
@@ -22,7 +25,9 @@ from peer.web.bodies import (
     Join,
     Launch,
     Leave,
+    Look,
     Nothing,
+    Preview,
     SetRules,
     SetSettings,
     Start,
@@ -30,134 +35,14 @@ from peer.web.bodies import (
     StateQuery,
 )
 from peer.web.guard import LAUNCH_PATH, Guard, Handler, refusal
+from peer.web.peer_like import PeerLike
+from peer.web.qr import qr_path
 from protocol.errors import ExitStatus, QuintetError
 
 log = structlog.get_logger()
 
 SCHEMA: Final = 1
 """Version of the shape of every answer."""
-
-
-# The words of the view; each has a text in every language.
-Phase = Literal["preparation", "inventory", "comparison", "synchronisation", "finished"]
-NodeState = Literal["registered", "connecting", "down", "off"]
-LinkState = Literal["up", "connecting", "down"]
-LinkKind = Literal["lan", "direct", "loopback"]
-SyncState = Literal["running", "done", "done_with_errors", "aborted", "failed"]
-ProofState = Literal["running", "equal", "deviates"]
-SourceKind = Literal["directory", "file"]
-MemberState = Literal[
-    "joining",
-    "waiting_inventory",
-    "identifying",
-    "waiting_identification",
-    "analysing",
-    "inventory_done",
-    "inventory_failed",
-    "inventory_cancelled",
-    "synchronising",
-    "sync_done",
-    "sync_errors",
-    "sync_failed",
-    "unreachable",
-    "left",
-]
-
-
-class PeerLike(Protocol):
-    """One running peer of one state folder, as the API sees it.
-
-    Every coroutine raises ``QuintetError`` where the peer refuses or fails.
-    """
-
-    def view(self) -> dict[str, object]:
-        """Return the whole state, JSON-safe; its ``revision`` grows with every change."""
-        ...
-
-    async def changed(self, since: int, timeout: float) -> None:  # noqa: ASYNC109  # a long poll
-        """Return when the view's revision exceeds *since*, or after *timeout* seconds."""
-        ...
-
-    async def start(
-        self, *, sources: list[str], rendezvous: str | None, lan: bool, create: bool = False
-    ) -> None: ...
-
-    async def join(
-        self, *, session_id: str, password: str, rendezvous: str | None, sources: list[str]
-    ) -> None:
-        """Return when this peer is a member."""
-        ...
-
-    async def join_by_invitation(self, *, invitation: str, sources: list[str]) -> None: ...
-
-    def secrets(self) -> dict[str, str]:
-        """Return ``session_id``, ``password`` and ``invitation``."""
-        ...
-
-    async def leave(self, *, confirmed: bool) -> None: ...
-
-    async def restart(self) -> None: ...
-
-    async def add_source(self, path: str, *, create: bool = False) -> str:
-        """Return the code of the new source, such as ``A1``."""
-        ...
-
-    async def drop_source(self, code: str) -> None: ...
-
-    async def set_settings(self, assignments: list[str]) -> None:
-        """Set session settings from ``key=value``."""
-        ...
-
-    async def start_inventory(self) -> None: ...
-
-    async def cancel_inventory(self) -> None: ...
-
-    def comparison(
-        self,
-        *,
-        filter: str = "",  # noqa: A002  # the name people type
-        sort: str = "path",
-        offset: int = 0,
-        limit: int = 100,
-    ) -> dict[str, object]:
-        """Return a window of the comparison.
-
-        ``{"totals": {…as in the view}, "matching": n, "offset": o, "rows": [{"path", "kind",
-        "status", "cells": {"A": [{"size", "date", "sources", "error"}]}, "actions": [text],
-        "notes": [code]}]}``; a date is text in ISO 8601.
-        """
-        ...
-
-    async def set_rules(self, *, preset: str | None, rules: list[str]) -> None: ...
-
-    def rules(self) -> dict[str, object]:
-        """Return ``{"preset": text or null, "rules": [text]}``; a preset's rules are among them."""
-        ...
-
-    async def act(
-        self,
-        *,
-        filter: str,  # noqa: A002  # the name people type
-        action: str,
-        origin: str | None,
-        targets: list[str],
-    ) -> dict[str, object]:
-        """Return ``{"applied": n, "refused": [{"path", "reason"}]}``."""
-        ...
-
-    def plan(self) -> dict[str, object]:
-        """Return the plan as in the view, and ``"refusals": [{"path", "reason"}]`` of its rows."""
-        ...
-
-    async def start_sync(self, *, allow_deletes: int | None = None) -> None: ...
-
-    async def abort(self) -> None: ...
-
-    async def verify(self) -> dict[str, object]:
-        """Return the proof as in the view."""
-        ...
-
-    async def close(self) -> None: ...
 
 
 # --- the table ------------------------------------------------------------------------
@@ -169,6 +54,7 @@ class Api:
     Args:
         peer: The running peer.
         guard: Holds the token and the launch codes.
+        recent: Remembers what was offered.
         address: The port people reach the page at; 0 until it listens.
         stop: Called to end the process after the answer.
         now: The loop's clock.
@@ -179,6 +65,7 @@ class Api:
         self,
         peer: PeerLike,
         guard: Guard,
+        recent: RecentPlaces,
         *,
         stop: Callable[[], None],
         now: Callable[[], float],
@@ -186,6 +73,7 @@ class Api:
     ) -> None:
         self.peer = peer
         self.guard = guard
+        self.recent = recent
         self.port = 0
         self.stop = stop
         self.now = now
@@ -224,6 +112,7 @@ async def _start(api: Api, body: Start, _path: dict[str, str]) -> object:
     await api.peer.start(
         sources=body.sources, rendezvous=body.rendezvous, lan=body.lan, create=body.create
     )
+    api.recent.add(*body.sources)
     return {}
 
 
@@ -237,11 +126,22 @@ async def _join(api: Api, body: Join, _path: dict[str, str]) -> object:
             rendezvous=body.rendezvous,
             sources=body.sources,
         )
+    api.recent.add(*body.sources)
     return {}
 
 
 async def _secrets(api: Api, _body: object, _path: dict[str, str]) -> object:
     return api.peer.secrets()
+
+
+async def _qr(api: Api, _body: object, _path: dict[str, str]) -> object:
+    return qr_path(api.peer.secrets()["invitation"])
+
+
+async def _folders(api: Api, query: Look, _path: dict[str, str]) -> object:
+    # A disk that was switched off keeps a thread waiting, not the peer.
+    listing = await asyncio.to_thread(folders.look, query.path, hidden=query.hidden)
+    return {**msgspec.structs.asdict(listing), "recent": api.recent.places()}
 
 
 async def _leave(api: Api, body: Leave, _path: dict[str, str]) -> object:
@@ -255,7 +155,9 @@ async def _restart(api: Api, _body: object, _path: dict[str, str]) -> object:
 
 
 async def _add_source(api: Api, body: AddSource, _path: dict[str, str]) -> object:
-    return {"code": await api.peer.add_source(body.path, create=body.create)}
+    code = await api.peer.add_source(body.path, create=body.create)
+    api.recent.add(body.path)
+    return {"code": code}
 
 
 async def _drop_source(api: Api, _body: object, path: dict[str, str]) -> object:
@@ -302,6 +204,10 @@ async def _act(api: Api, body: Act, _path: dict[str, str]) -> object:
     return await api.peer.act(
         filter=body.filter, action=body.action, origin=body.origin, targets=body.targets
     )
+
+
+async def _preview(api: Api, query: Preview, _path: dict[str, str]) -> object:
+    return await api.peer.preview(query.preset)
 
 
 async def _plan(api: Api, _body: object, _path: dict[str, str]) -> object:
@@ -360,6 +266,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     _post("session/leave", "Leave the session.", _leave, Leave),
     _post("session/restart", "Go back to the preparation.", _restart),
     _get("session/secrets", "Session ID, password and invitation.", _secrets),
+    _get("session/qr", "The invitation as a QR code, an SVG path.", _qr),
+    _get("folders", "What stands in a folder of this computer.", _folders, Look),
     _post("sources", "Offer a folder or a file.", _add_source, AddSource),
     Route(
         method="DELETE",
@@ -387,6 +295,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=SetRules,
     ),
     _post("actions", "Set an action on every item a filter matches.", _act, Act),
+    _get("preview", "What a preset would do.", _preview, Preview),
     _get("plan", "What would happen, and what it costs.", _plan),
     _post("sync/start", "Confirm the plan and start.", _start_sync, StartSync),
     _post("sync/abort", "Stop the synchronisation, for all.", _abort),

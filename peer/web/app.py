@@ -1,6 +1,5 @@
 """The local API and the page on loopback, and the file that tells commands where they are."""
 
-import importlib.resources
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,18 +8,15 @@ from typing import Final
 from aiohttp import web
 
 from peer.store.home import API, ApiAccess, Home
+from peer.store.recent_places import RecentPlaces
 from peer.web import guard
-from peer.web.api import ROUTES, Api, PeerLike, errors_as_json, handler_of
+from peer.web.api import ROUTES, Api, errors_as_json, handler_of
+from peer.web.events import Events
 from peer.web.guard import Guard
+from peer.web.page import Page
+from peer.web.peer_like import PeerLike
 
 LOOPBACK: Final = "127.0.0.1"
-
-STATIC: Final = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-}
-"""Every file of the page by its path; a name from a request never reaches the disk."""
 
 LAST_WORDS: Final = 0.5
 """Seconds requests under way may take at the end: answers of some bytes; those that wait for
@@ -51,8 +47,15 @@ class LocalApi:
         version: str,
     ) -> None:
         self._guard = Guard()
-        self._api = Api(peer, self._guard, stop=stop, now=now, version=version)
         self._home = Home(home)
+        self._api = Api(
+            peer,
+            self._guard,
+            RecentPlaces(self._home),
+            stop=stop,
+            now=now,
+            version=version,
+        )
         # The version banner and the access log stay off: both would tell about requests.
         self._runner = web.AppRunner(
             application(self._api, self._guard),
@@ -102,23 +105,18 @@ class LocalApi:
 
 
 def application(api: Api, door: Guard) -> web.Application:
-    """Return the application: the guard outermost, then errors, then the table of routes."""
+    """Return the application: the guard outermost, then errors, then routes, events and page."""
     app = web.Application(
         middlewares=[door.middleware(), errors_as_json], client_max_size=guard.MAX_BODY
     )
     app.on_response_prepare.append(guard.harden)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, handler_of(route, api))
-    for path in STATIC:
-        app.router.add_get(path, static_file)
+    events = Events(api.peer, door)
+    app.router.add_get(guard.EVENTS_PATH, events.handler())
+    app.on_shutdown.append(lambda _: events.close())
+    Page().add_to(app.router)
     return app
-
-
-async def static_file(request: web.Request) -> web.StreamResponse:
-    """Answer with one of the files of the page."""
-    name, kind = STATIC[request.path]
-    body = importlib.resources.files("peer.web").joinpath("static", name).read_bytes()
-    return web.Response(body=body, content_type=kind, charset="utf-8")
 
 
 def _second_loopback(port: int) -> socket.socket | None:

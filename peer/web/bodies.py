@@ -11,6 +11,9 @@ MAX_WAIT: Final = 30.0
 MAX_ROWS: Final = 10_000
 """Rows of one window of the comparison."""
 
+MAX_SELECTION: Final = 10_000
+"""Characters of a filter that names chosen rows: what a filter may have at all."""
+
 Text = Annotated[str, Meta(max_length=4096)]
 Texts = Annotated[list[Text], Meta(max_length=1000)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -37,6 +40,15 @@ class Launch(Body):
     """A launch code, to be exchanged for the token."""
 
     code: Annotated[str, Meta(max_length=100)]
+
+
+class Hello(Body):
+    """The first message of a page that wants to hear of changes."""
+
+    token: Annotated[str, Meta(max_length=200)]
+
+    def __repr__(self) -> str:
+        return "Hello(…)"
 
 
 class Entry(Body):
@@ -80,6 +92,19 @@ class AddSource(Body):
     create: bool = False
 
 
+class Look(Body):
+    """Asks what stands in a folder of this computer, or what a half-typed path may become."""
+
+    path: Text = ""
+    hidden: bool = False
+
+
+class Preview(Body):
+    """Asks what a preset would do."""
+
+    preset: Text
+
+
 class SetSettings(Body):
     """Assignments ``key=value`` of session settings."""
 
@@ -105,7 +130,7 @@ class SetRules(Body):
 class Act(Body):
     """A targeted action on every item the filter matches."""
 
-    filter: Text
+    filter: Annotated[str, Meta(max_length=MAX_SELECTION)]
     action: Text
     origin: Text | None = None
     targets: Texts = []

@@ -1,6 +1,7 @@
 """A small peer without a network: the commands and the local API are tried on it."""
 
 import asyncio
+import copy
 import selectors
 import threading
 from collections.abc import Iterator
@@ -87,6 +88,10 @@ class FakePeer:
     def view(self) -> dict[str, object]:
         phase = self._session["phase"] if self._session else ""
         compared = phase in {"comparison", "synchronisation", "finished"}
+        # As the peer: a picture that does not change afterwards.
+        return copy.deepcopy(self._picture(compared=compared))
+
+    def _picture(self, *, compared: bool) -> dict[str, object]:
         return {
             "schema": 1,
             "revision": self._revision,
@@ -261,6 +266,10 @@ class FakePeer:
             "undecided": self.undecided,
             "confirmed": self._confirmed,
         }
+
+    async def preview(self, preset: str) -> dict[str, object]:
+        self._need("comparison")
+        return self._plan()
 
     def plan(self) -> dict[str, object]:
         self._need("comparison", "synchronisation", "finished")

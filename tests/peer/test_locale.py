@@ -12,9 +12,10 @@ import pytest
 
 from peer import locale
 from peer.cli.main import COMMANDS
+from peer.inventory.pairing import Block
 from peer.plan.guards import Reason
 from peer.settings import KEYS
-from peer.web import api
+from peer.web import peer_like
 from protocol.errors import JoinOutcome, NodeRefusal
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -36,6 +37,14 @@ def _literals() -> Iterator[str]:
 
 
 LITERALS = frozenset(_literals())
+PAGE = frozenset(
+    word
+    for path in (ROOT / "peer" / "web" / "static" / "js").glob("*.js")
+    for word in re.findall(r'"([\w.-]+)"|\b(\w+):|[`.$}](_\w+)`', path.read_text())
+    for word in word
+    if word
+)
+"""What the page's modules spell out: whole keys, and the words it makes keys of."""
 
 
 def _fields(entry: str | dict[str, str]) -> set[str]:
@@ -68,6 +77,8 @@ def _is_used(key: str) -> bool:
         words |= {f"node.{refusal.value}" for refusal in NodeRefusal}
         code, _, problem = rest.rpartition(".")
         return rest in words or rest in LITERALS or (code in LITERALS and problem in LITERALS)
+    if prefix == "page":
+        return _is_used_by_the_page(key, rest)
     if prefix in {"hint", "notice", "reason"}:
         return rest in LITERALS
     if prefix == "command":
@@ -75,6 +86,20 @@ def _is_used(key: str) -> bool:
     if prefix == "setting":
         return rest in KEYS
     return bool(DYNAMIC.match(key)) and rest in LITERALS
+
+
+def _is_used_by_the_page(key: str, rest: str) -> bool:
+    if key in PAGE:
+        return True
+    topic, _, word = rest.partition(".")
+    if topic == "skip":
+        return word.upper() in Block.__members__ or word in LITERALS
+    if topic == "hint":
+        return word in LITERALS
+    words = {word, word.replace("_", "-"), word.removeprefix("how_").removesuffix("_text")}
+    words |= {word.removeprefix(prefix) for prefix in ("col_", "here_", "theme_")}
+    words |= {rest.removeprefix("theme_"), word.removesuffix("_text").replace("_", "-")}
+    return bool(words & PAGE)
 
 
 @pytest.mark.parametrize("key", sorted(ENGLISH.texts))
@@ -108,8 +133,8 @@ def _codes() -> Iterator[str]:
 
 
 WORDS = {
-    "phase": api.Phase, "node_state": api.NodeState, "member": api.MemberState,
-    "sync": api.SyncState, "proof": api.ProofState, "kind": api.SourceKind, "link": api.LinkKind,
+    "phase": peer_like.Phase, "node_state": peer_like.NodeState, "member": peer_like.MemberState,
+    "sync": peer_like.SyncState, "proof": peer_like.ProofState, "kind": peer_like.SourceKind, "link": peer_like.LinkKind,
 }  # fmt: skip
 
 

@@ -151,7 +151,7 @@ def test_a_body_beyond_its_bound_is_refused(browser: Browser) -> None:
     assert json.loads(body)["error"]["code"] == "request.malformed"
 
 
-@pytest.mark.parametrize("path", ["/page.js", "/page.css", "/"])
+@pytest.mark.parametrize("path", ["/js/main.js", "/css/page.css", "/", "/texts/fr.json"])
 def test_the_page_needs_no_token_and_runs_no_foreign_code(browser: Browser, path: str) -> None:
     """It holds nothing of the session; its policy allows its own files alone."""
     status, body, headers = browser.ask(path, bearer=False)
