@@ -6,7 +6,7 @@ it as windows.
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -170,11 +170,30 @@ class Deciding:
         )
         decisions = Decisions(
             rules=self._decisions.rules,
-            # What was set last counts first.
-            targeted=(*targeted, *self._decisions.targeted),
+            # Whoever acts on a row again has another mind about it now.
+            targeted=(*targeted, *self._without(action, frozenset(named))),
             preset=self._decisions.preset,
         )
         return self._encode(decisions), len(named)
+
+    def _without(
+        self, action: AnyAction, named: frozenset[tuple[int, RelPath]]
+    ) -> Iterator[Targeted]:
+        """Yield the targeted actions, without *named* where *action* has the same destinations."""
+        for each in self._decisions.targeted:
+            kept = tuple(item for item in each.items if item not in named)
+            if kept:
+                yield msgspec.structs.replace(each, items=kept)
+            elsewhere = tuple(
+                index
+                for index in self.indices
+                if each.action.aims_at(index) and not action.aims_at(index)
+            )
+            if elsewhere and len(kept) < len(each.items):
+                yield Targeted(
+                    action=msgspec.structs.replace(each.action, to=elsewhere),
+                    items=tuple(item for item in each.items if item in named),
+                )
 
     def _encode(self, decisions: Decisions) -> bytes:
         data = codec.encode(Proposed(reference_time_ns=wall_clock_ns(), decisions=decisions))
@@ -413,10 +432,7 @@ def _cell(cell: Cell) -> list[dict[str, object]]:
     ]
 
 
-def _iso(time_ns: int) -> str | None:
-    """Return a moment in ISO 8601, UTC; None where the calendar ends."""
-    try:
-        since = dt.timedelta(microseconds=time_ns // 1000)
-        return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + since).isoformat()
-    except OverflowError:
-        return None
+def _iso(time_ns: int) -> str:
+    """Return a moment in ISO 8601, UTC; every time a message can hold is in the calendar."""
+    since = dt.timedelta(microseconds=time_ns // 1000)
+    return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + since).isoformat()
