@@ -14,6 +14,7 @@ import structlog
 
 from peer.errors import RightMissing, WrongPhase
 from peer.net.mesh import Link
+from peer.session.door import Door, DoorEvent
 from peer.session.lifecycle import Lifecycle
 from peer.session.membership import Membership
 from peer.session.phases import Phase
@@ -36,6 +37,7 @@ from protocol.endpoint.streams import Stream
 from protocol.epochs import Commit
 from protocol.errors import CloseCode, JoinFailed, LinkClosed, QuintetError
 from protocol.messages import session as wire
+from protocol.messages.admission import AdmissionMessage
 from protocol.messages.base import Message
 from protocol.messages.inventory import InventoryMessage
 from protocol.messages.transfer import TransferMessage
@@ -126,6 +128,9 @@ class Session:
     ) -> None:
         self.membership = membership
         self.lifecycle = lifecycle
+        self.door = Door(membership.me)
+        self.digits: dict[bytes, str] = {}
+        """What two people may compare, by the node key of who joined through whom."""
         self.links: dict[int, Link] = {}
         self.work: Work | None = None
         self.notices: deque[tuple[int, str, dict[str, object]]] = deque(maxlen=MAX_NOTICES)
@@ -133,6 +138,8 @@ class Session:
         self.ended = asyncio.Event()
         """Set once this member has left or was removed."""
         self.on_epoch: Callable[[Commit], None] = lambda _commit: None
+        self.on_door: Callable[[DoorEvent], None] = lambda _event: None
+        self.on_linked: Callable[[int], None] = lambda _peer: None
         self._spawn = spawn
         self._changed = changed
         self._on_path_offer = on_path_offer
@@ -167,6 +174,8 @@ class Session:
         self._spawn(self._run_link(link))
         self.membership.link_up(peer, link_key, now=self._loop.time())
         self.lifecycle.link_up(peer)
+        self.door.link_up(peer)
+        self.on_linked(peer)
         if self.work is not None:
             self.work.link_up(peer, link)
         self._changed()
@@ -192,6 +201,7 @@ class Session:
 
     def _link_gone(self, peer: int, *, notify: bool = True) -> None:
         self.membership.link_down(peer)
+        self.door.link_down(peer)
         if self.work is not None:
             self.work.link_down(peer)
         if notify:
@@ -219,6 +229,8 @@ class Session:
                     self._forward(message, peer)
                 case message if isinstance(message, MEMBERSHIP):
                     self.membership.receive_message(peer, message, now=now)
+                case message if isinstance(message, AdmissionMessage):
+                    self.door.receive_message(peer, message, phase=self.lifecycle.phase, now=now)
                 case message if isinstance(message, InventoryMessage):
                     if self.work is not None:
                         self.work.receive_inventory(peer, message)
@@ -294,11 +306,18 @@ class Session:
             for receiver, message in self.membership.messages_to_send():
                 self.send(receiver, message)
                 progress = True
+            for receiver_or_all, message in self.door.messages_to_send():
+                self.send(receiver_or_all, message)
+                progress = True
             for target, message in self.lifecycle.messages_to_send():
                 self.send(target, message)
                 progress = True
             while (event := self.membership.next_event()) is not None:
                 self._membership_event(event)
+                progress = True
+            while (at_the_door := self.door.next_event()) is not None:
+                self.on_door(at_the_door)
+                self._changed()
                 progress = True
             while (happened := self.lifecycle.next_event()) is not None:
                 self._lifecycle_event(happened)

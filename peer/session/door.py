@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from peer.session.errors import CandidateUnknown
 from peer.session.phases import Phase
 from peer.session.rights import Act, check
@@ -124,6 +126,7 @@ class Door:
         self.me: Final = me
         self._waiting: dict[tuple[int, bytes], Waiting] = {}
         self._pauses: dict[int, Pause] = {}
+        self._totals: dict[int, int] = {}
         self._told: wire.TriesReported | None = None
         self._outbox: list[tuple[int | None, AdmissionMessage]] = []
         self._events: deque[DoorEvent] = deque(maxlen=MAX_EVENTS)
@@ -132,6 +135,11 @@ class Door:
     def waiting(self) -> Sequence[Waiting]:
         """Who waits anywhere, the longest first."""
         return list(self._waiting.values())
+
+    @property
+    def wrong_tries(self) -> int:
+        """Wrong passwords tried at all members since joining was last reopened."""
+        return sum(self._totals.values())
 
     def pauses(self, *, now: float) -> dict[int, Pause]:
         """Return through which members nobody can join just now."""
@@ -176,7 +184,7 @@ class Door:
         report = wire.TriesReported(
             total=total, source=source, wrong=wrong, pause=pause, closed=closed
         )
-        self._told = report if pause or closed else None
+        self._told = report
         self._outbox.append((None, report))
         self._take_tries(self.me, report, now=now)
 
@@ -220,12 +228,15 @@ class Door:
             if waiting.sponsor == self.me:
                 self._outbox.append((member, _announcement(waiting)))
         if self._told is not None:
-            self._outbox.append((member, self._told))
+            # Who must wait now is no news by then.
+            told = msgspec.structs.replace(self._told, source="", wrong=0)
+            self._outbox.append((member, told))
 
     def link_down(self, member: int) -> None:
         """Forget what only *member* can keep us informed of; it repeats it on its return."""
         self._waiting = {key: each for key, each in self._waiting.items() if key[0] != member}
         self._pauses.pop(member, None)
+        self._totals.pop(member, None)
 
     def receive_message(
         self, sender: int, message: AdmissionMessage, *, phase: Phase, now: float
@@ -284,6 +295,7 @@ class Door:
     def _take_tries(self, member: int, report: wire.TriesReported, *, now: float) -> None:
         if report.source:
             self._events.append(SourceWaits(report.source, report.wrong))
+        self._totals[member] = report.total
         was_paused = member in self.pauses(now=now)
         if report.closed:
             self._pauses[member] = Pause(None)
@@ -295,6 +307,7 @@ class Door:
 
     def _reopened(self, by: int) -> None:
         self._pauses.clear()
+        self._totals.clear()
         self._told = None
         self._events.append(JoiningReopened(by))
 

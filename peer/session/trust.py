@@ -103,6 +103,20 @@ class Throttle:
         """Whether joining stays paused until it is reopened."""
         return self._total >= TOTAL_TRIES
 
+    @property
+    def total(self) -> int:
+        """Wrong tries in all since joining was last reopened."""
+        return self._total
+
+    def wrong(self, source: bytes) -> int:
+        """Return how often *source* was wrong since it was last right."""
+        known = self._sources.get(source)
+        return 0 if known is None else known.wrong
+
+    def pause(self, *, now: float) -> int:
+        """Return for how many seconds nobody can join; 0 if that is not so, or not for a time."""
+        return 0 if now >= self._paused_until else _whole(self._paused_until - now)
+
     def tries_left(self, source: bytes) -> int:
         """Return how many tries *source* has before it must wait."""
         known = self._sources.get(source)

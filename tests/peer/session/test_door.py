@@ -201,6 +201,23 @@ def test_somebody_who_must_wait_is_named_everywhere(doors: Doors) -> None:
 
     assert [doors.events(index) for index in range(3)] == [[SourceWaits("203.0.113.7", 5)]] * 3
     assert doors[0].pauses(now=0) == {}
+    assert [door.wrong_tries for door in doors.doors] == [5, 5, 5]
+
+
+def test_the_tries_at_all_members_are_added_up(doors: Doors) -> None:
+    """Repeated on a new link, they are not counted twice, and are no news."""
+    tried(doors[1], now=0, total=5, source="203.0.113.7", wrong=5)
+    tried(doors[2], now=0, total=2)
+    doors.carry()
+    doors.events(0)
+    doors[1].link_up(0)
+    doors.carry()
+    together = doors[0].wrong_tries
+    doors[0].link_down(1)
+
+    assert together == 7
+    assert doors[0].wrong_tries == 2
+    assert doors.events(0) == []
 
 
 def test_a_pause_is_said_once_and_ends_by_itself(doors: Doors) -> None:
@@ -231,6 +248,7 @@ def test_any_member_may_allow_joining_again_everywhere(doors: Doors, by: int) ->
 
     assert [doors.events(index) for index in range(3)] == [[JoiningReopened(by)]] * 3
     assert [door.pauses(now=0) for door in doors.doors] == [{}] * 3
+    assert [door.wrong_tries for door in doors.doors] == [0, 0, 0]
     doors[1].link_up(0)
     repeated = [message for _, message in doors[1].messages_to_send()]
     assert not any(isinstance(message, wire.TriesReported) for message in repeated)

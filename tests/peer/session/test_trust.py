@@ -97,6 +97,19 @@ def test_a_hundred_wrong_tries_pause_joining_until_a_member_reopens_it() -> None
     throttle.check(OTHER, now=1e9)
 
 
+def test_what_everybody_is_told_of_wrong_tries() -> None:
+    """How many in all, how often a source was wrong, how long joining pauses."""
+    throttle = Throttle()
+    for number in range(WINDOW_TRIES):
+        throttle.charge(HOME if number % 2 else OTHER, now=0.0)
+
+    assert throttle.total == WINDOW_TRIES
+    assert throttle.wrong(HOME) == WINDOW_TRIES // 2
+    assert throttle.wrong(b"nobd") == 0
+    assert throttle.pause(now=0.5) == PAUSE
+    assert throttle.pause(now=PAUSE) == 0
+
+
 def test_undoing_what_was_forgotten_is_harmless_and_memory_is_bounded() -> None:
     """Sources come and go; the table does not grow."""
     throttle = Throttle()
