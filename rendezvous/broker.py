@@ -6,6 +6,8 @@ One machine for all connections of the node. Per connection::
         |                |
         +----------------+-- broken rule, too late --> closed
 
+A member in SERVED may rest: its connection ends, and what is for it wakes it.
+
 Per introduction of one seeker to one member::
 
     ASKED -Answer(offer)-> both get Start, together
@@ -29,6 +31,7 @@ from typing import Final, assert_never
 from protocol.address import source_prefix
 from protocol.crypto.node_proof import prove
 from protocol.errors import CloseCode, NodeRefusal, NodeRefused
+from protocol.idle import HANDLE_SIZE, handle_of, keys_of
 from protocol.limits import STEP_TIMEOUT
 from protocol.messages.base import Message
 from protocol.messages.rendezvous import (
@@ -41,14 +44,20 @@ from protocol.messages.rendezvous import (
     PeerMessage,
     Register,
     Registered,
+    Rest,
+    Resume,
+    Resumed,
     Rotate,
     Unregister,
     Welcome,
 )
+from protocol.messages.rendezvous import Resting as RestingMessage
 from protocol.versions import RENDEZVOUS_VERSIONS
 from rendezvous.events import (
     ConnectionRefused,
     Event,
+    MemberRests,
+    MemberWoke,
     SessionEnded,
     SessionOpened,
 )
@@ -56,12 +65,20 @@ from rendezvous.introductions import Introductions, Outputs, Served, refuse
 from rendezvous.notes import Ask, Note, Told
 from rendezvous.quota import Quota, Rate
 from rendezvous.registry import REFRESH_INTERVAL, REGISTRATION_LIFETIME, Registry
+from rendezvous.resting import Datagram, Lost, Resting
 
 LOOK_UPS: Final = Rate.per_minute(20)
 """Look-ups of one source (security.md, T5)."""
 
 REGISTRATIONS: Final = Rate.per_minute(5)
 """Registrations of one source (security.md, T25)."""
+
+KEEPALIVE_INTERVAL: Final = 10.0
+"""Seconds between the datagrams of a resting member. With 20 (node.md, section 1) a member
+could not be back within 15 s of a crash (section 2), for it would not know of it."""
+
+MAX_RESTING: Final = 500_000
+"""Members that may rest at a time: five of every session."""
 
 MAX_SESSIONS_PER_CONNECTION: Final = 4
 """Sessions one connection may register; a peer has one, and a little is left for changes."""
@@ -79,6 +96,10 @@ class Limits:
     """Of new sessions; refreshes do not count."""
     loopback: bool = False
     """Whether loopback addresses are passed on: the node of one machine's own peers."""
+    keepalive_interval: float = KEEPALIVE_INTERVAL
+    """Seconds between the datagrams of a resting member."""
+    max_resting: int = MAX_RESTING
+    """Members that may rest at a time."""
     access: frozenset[str] = frozenset()
     """Access tokens, one of which a peer must show; empty for an open node."""
 
@@ -114,6 +135,8 @@ class Broker:
         self._connections: dict[int, Served] = {}
         self._greeting: OrderedDict[int, float] = OrderedDict()
         self._out = Outputs()
+        self._random_bytes = random_bytes
+        self._resting = Resting(limits.keepalive_interval, limits.max_resting)
         self._introductions = Introductions(
             registry.node,
             self._connections,
@@ -126,6 +149,21 @@ class Broker:
     def sessions(self) -> int:
         """Sessions known now."""
         return len(self._registry)
+
+    @property
+    def resting(self) -> int:
+        """Members without a connection."""
+        return len(self._resting)
+
+    @property
+    def forged(self) -> int:
+        """Datagrams that only looked like those of a resting member."""
+        return self._resting.forged
+
+    @property
+    def introducing(self) -> int:
+        """Introductions not answered yet."""
+        return len(self._introductions)
 
     @property
     def members(self) -> int:
@@ -161,6 +199,9 @@ class Broker:
         if isinstance(message, Hello) == (connection.deadline is None):
             self._close(connection_id, CloseCode.PROTOCOL, now=now)
             return
+        if connection_id in self._resting:  # it changed its mind before it closed
+            held = self._resting.cancel(connection_id)
+            self._out.messages += [(connection_id, each) for each in held]
         try:
             self._handle(connection_id, connection, message, now=now)
         except NodeRefused as error:
@@ -168,6 +209,7 @@ class Broker:
             self._refuse(connection_id, type(message), request_id, error)
             if isinstance(message, Hello):
                 self._close(connection_id, CloseCode.REFUSED, now=now)
+        self._hold_for_resting(now=now)
 
     def receive_note(self, note: Note, *, now: float) -> None:
         """Take what another node says."""
@@ -179,6 +221,7 @@ class Broker:
                 self._introductions.told(note, now=now)
             case _:
                 assert_never(note)
+        self._hold_for_resting(now=now)
 
     def undelivered(self, note: Note, *, now: float) -> None:
         """The node this was for is gone: its members will not answer."""
@@ -192,8 +235,31 @@ class Broker:
             request_id = getattr(message, "request_id", None)
             self._refuse(connection_id, type(message), request_id, error)
 
+    def receive_datagram(self, data: bytes, source: Address, *, now: float) -> None:
+        """Take a datagram of a resting member, or one that pretends to be."""
+        handle = handle_of(data)
+        if handle is None:
+            return
+        known = self._resting.receive_datagram(handle, data, source, now=now)
+        if isinstance(known, Lost):
+            self._leave(known.connection_id, now=now)
+        elif known is not None:
+            connection = self._connections[known]
+            connection.source = source
+            for session_id in sorted(connection.sessions):
+                self._registry.touch(known, session_id, now=now)
+
+    def stop(self) -> None:
+        """Tell resting members that the node stops."""
+        self._resting.stop()
+
     def disconnected(self, connection_id: int, *, now: float) -> None:
-        """Forget a connection; its sessions wait for their members to return."""
+        """Forget a connection; its sessions wait for their members to return.
+
+        A member that rests closed it itself.
+        """
+        if connection_id in self._resting:
+            return
         connection = self._connections.pop(connection_id, None)
         if connection is None:
             return
@@ -212,6 +278,9 @@ class Broker:
                 break
             self._close(connection_id, CloseCode.TIMEOUT, now=now)
         self._introductions.expire(now=now)
+        for lost in self._resting.handle_timer(now=now):
+            self.disconnected(lost.connection_id, now=now)
+        self._hold_for_resting(now=now)
 
     def get_timer(self) -> float | None:
         """Return the moment ``handle_timer`` must be called, or None."""
@@ -219,6 +288,7 @@ class Broker:
             self._registry.next_expiry(),
             next(iter(self._greeting.values()), None),
             self._introductions.next_expiry(),
+            self._resting.get_timer(),
         ]
         return min((each for each in deadlines if each is not None), default=None)
 
@@ -228,6 +298,10 @@ class Broker:
         """Return what must be sent now, in order, once: connection and message."""
         messages, self._out.messages = self._out.messages, []
         return messages
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """Return the datagrams to resting members that must be sent now, once."""
+        return self._resting.datagrams_to_send()
 
     def notes_to_send(self) -> list[tuple[str, Note]]:
         """Return what must be told to other nodes now, in order, once: node and note."""
@@ -254,6 +328,10 @@ class Broker:
                 connection.sessions.discard(session_id)
                 if self._registry.unregister(connection_id, session_id):
                     self._out.events.append(SessionEnded(expired=False))
+            case Rest():
+                self._rest(connection_id, connection, message, now=now)
+            case Resume():
+                self._resume(connection_id, connection, message)
             case LookUp():
                 self._look_up(connection_id, connection, message, now=now)
             case Answer():
@@ -320,6 +398,41 @@ class Broker:
         )
         self._out.messages.append((connection_id, _registered(message.request_id, lease)))
 
+    def _rest(self, connection_id: int, connection: Served, message: Rest, *, now: float) -> None:
+        if not connection.sessions or connection.introductions:
+            raise NodeRefused(NodeRefusal.BAD_REQUEST)
+        if self._resting.is_full:
+            raise NodeRefused(NodeRefusal.FULL)
+        handle = self._random_bytes(HANDLE_SIZE)
+        answer = RestingMessage(
+            request_id=message.request_id, handle=handle, interval=round(self._resting.interval)
+        )
+        self._out.messages.append((connection_id, answer))
+        self._out.events.append(MemberRests(connection_id))
+        keys = keys_of(connection.exporter)
+        self._resting.rest(connection_id, handle, keys, connection.source, now=now)
+
+    def _resume(self, connection_id: int, connection: Served, message: Resume) -> None:
+        resumed = self._resting.resume(message.handle, message.proof, connection.exporter)
+        if resumed is None:
+            raise NodeRefused(NodeRefusal.NOT_FOUND)
+        former, held = resumed
+        for session_id in sorted(self._connections[former].sessions):
+            self._registry.move(former, connection_id, session_id)
+        self._introductions.move(former, connection_id)
+        connection.sessions |= self._connections.pop(former).sessions
+        self._out.messages.append((connection_id, Resumed(request_id=message.request_id)))
+        self._out.messages += [(connection_id, each) for each in held]
+        self._out.events.append(MemberWoke())
+
+    def _leave(self, connection_id: int, *, now: float) -> None:
+        for session_id in sorted(self._connections[connection_id].sessions):
+            if self._registry.unregister(connection_id, session_id):
+                self._out.events.append(SessionEnded(expired=False))
+            self._registry.mark_changed(session_id)
+        self._connections[connection_id].sessions.clear()
+        self.disconnected(connection_id, now=now)
+
     def _look_up(
         self, connection_id: int, connection: Served, message: LookUp, *, now: float
     ) -> None:
@@ -328,6 +441,16 @@ class Broker:
         if session is None:
             raise NodeRefused(NodeRefusal.NOT_FOUND)
         self._introductions.look_up(connection_id, message, session, now=now)
+
+    def _hold_for_resting(self, *, now: float) -> None:
+        """Keep back what is for members without a connection, and wake them."""
+        messages, self._out.messages = self._out.messages, []
+        for connection_id, message in messages:
+            # That a member may rest still goes over the connection it has.
+            if connection_id in self._resting and not isinstance(message, RestingMessage):
+                self._resting.wake(connection_id, message, now=now)
+            else:
+                self._out.messages.append((connection_id, message))
 
     def _refuse(
         self,

@@ -52,6 +52,24 @@ class ConnectionRefused:
     close_code: CloseCode
 
 
+@dataclass(frozen=True, slots=True)
+class MemberRests:
+    """A member stays registered without its connection, which ends."""
+
+    connection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberWoke:
+    """A member that rested goes on with another connection."""
+
+
 Event: TypeAlias = (
-    SessionOpened | SessionEnded | RequestRefused | IntroductionEnded | ConnectionRefused
+    SessionOpened
+    | SessionEnded
+    | RequestRefused
+    | IntroductionEnded
+    | ConnectionRefused
+    | MemberRests
+    | MemberWoke
 )

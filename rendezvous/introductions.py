@@ -7,7 +7,7 @@ each node keeps its half, and they tell each other in notes what the other half 
 import hmac
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from protocol.errors import NodeRefusal, NodeRefused
@@ -244,6 +244,18 @@ class Introductions:
         delay = min(told.delay, MAX_BARRIER)
         self._start_seeker(told.introduction_id, search, told.offer, delay)
         self._end(told.introduction_id, Outcome.STARTED, now=now)
+
+    def move(self, former: int, connection_id: int) -> None:
+        """Let a member that comes back on another connection answer what waits for it."""
+        names = self._connections[former].introductions
+        for name in sorted(names):
+            introduction = self._introductions[name]
+            if introduction.member == former:
+                self._introductions[name] = replace(introduction, member=connection_id)
+            else:
+                introduction.search.seeker = connection_id
+        self._connections[connection_id].introductions |= names
+        names.clear()
 
     # --- ends -------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from rendezvous.events import (
     ConnectionRefused,
     Event,
     IntroductionEnded,
+    MemberRests,
+    MemberWoke,
     RequestRefused,
     SessionEnded,
     SessionOpened,
@@ -60,6 +62,21 @@ class Metrics:
         self._introductions = Counter(
             f"{prefix}_introductions", "Introductions by result.", ["result"], registry=registry
         )
+        self._rests = Counter(
+            f"{prefix}_rests",
+            "Members that rested or woke.",
+            ["what"],
+            registry=registry,
+        )
+        self._resting = Gauge(f"{prefix}_resting", "Members at rest.", registry=registry)
+        self._introducing = Gauge(
+            f"{prefix}_introductions_pending", "Introductions not answered yet.", registry=registry
+        )
+        self._forged = Gauge(
+            f"{prefix}_forged_datagrams",
+            "Keepalives nobody sent.",
+            registry=registry,
+        )
         self._latency = Histogram(
             f"{prefix}_introduction_seconds",
             "From the look-up to the start or its failure.",
@@ -81,6 +98,10 @@ class Metrics:
                 self._latency.observe(seconds)
             case ConnectionRefused(close_code=close_code):
                 self._closed.labels(close_code.name.lower()).inc()
+            case MemberRests():
+                self._rests.labels("slept").inc()
+            case MemberWoke():
+                self._rests.labels("woke").inc()
             case _:
                 assert_never(event)
 
@@ -88,6 +109,9 @@ class Metrics:
         """Return all figures in the text format of Prometheus."""
         self._sessions.set(self._broker.sessions)
         self._members.set(self._broker.members)
+        self._resting.set(self._broker.resting)
+        self._introducing.set(self._broker.introducing)
+        self._forged.set(self._broker.forged)
         self._discovery.labels("answered").set(self._reflector.answered)
         self._discovery.labels("dropped").set(self._reflector.dropped)
         return generate_latest(self._registry)

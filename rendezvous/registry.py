@@ -315,16 +315,28 @@ class Registry:
             session.absent += 1
             self._changed.add(session_id)
 
+    def move(self, former: int, connection_id: int, session_id: str) -> None:
+        """A member goes on with another connection."""
+        session = self._sessions.get(session_id)
+        if session is None or former not in session.connections:
+            return
+        listening = session.connections.pop(former)
+        session.connections[connection_id] = listening
+        if session.keeper == former:
+            session.keeper = connection_id
+
     def touch(self, connection_id: int, session_id: str, *, now: float) -> None:
         """A member gave a sign of life that counts as a refresh."""
         session = self._sessions.get(session_id)
         if session is None or connection_id not in session.connections:
             return
-        session.refreshed = now
         if session.keeper == connection_id:
             session.key_seen = now
-        self._keep(session)
-        self._changed.add(session_id)
+        # The store hears of it as often as of a member with a connection.
+        if now - session.refreshed >= REFRESH_INTERVAL:
+            session.refreshed = now
+            self._keep(session)
+            self._changed.add(session_id)
 
     def next_expiry(self) -> float | None:
         """Return when the next session expires unless refreshed."""

@@ -16,7 +16,7 @@ from typing import Final, Self
 import structlog
 from aiohttp import web
 
-from protocol.address import blurred, from_sockaddr, is_loopback, is_public, to_text
+from protocol.address import blurred, from_sockaddr, is_loopback, is_public, to_sockaddr, to_text
 from protocol.codec import RENDEZVOUS_FRAME, decode, encode
 from protocol.crypto.node_proof import EXPORTER_LABEL, EXPORTER_SIZE
 from protocol.endpoint.connections import Connection
@@ -147,6 +147,7 @@ class Server:
             stack.push_async_callback(store.close)
             await store.open(server.name)
             endpoint.on_stun = server._take_question
+            endpoint.on_probe = server._take_keepalive
             stack.callback(server._stop_timer)
             if settings.health_port:
                 await stack.enter_async_context(server._health_listener(settings.health_port))
@@ -156,6 +157,8 @@ class Server:
             try:
                 yield server
             finally:
+                server.broker.stop()
+                server._drain()
                 accepting.cancel()
                 sharing.cancel()
                 # Ends the tasks of all connections, which the group waits for.
@@ -258,6 +261,8 @@ class Server:
                 link.stream.write_nowait(frame(RENDEZVOUS_FRAME, encode(message)))
             if link.stream.buffered > MAX_UNSENT:
                 link.connection.close(CloseCode.BUSY, "does not read")
+        for data, address in self.broker.datagrams_to_send():
+            self._endpoint.send_datagram(data, to_sockaddr(address))
         while (event := self.broker.next_event()) is not None:
             self.metrics.count(event)
             self._act(event)
@@ -308,6 +313,12 @@ class Server:
         if reply.port:
             way = Via(source, b"", self._second_sockets[":" in source[0]])
         self._endpoint.send_datagram(reply.data, way)
+
+    def _take_keepalive(self, data: bytes, remote: Remote) -> None:
+        if isinstance(remote, Via):
+            return  # members rest at the first port
+        self.broker.receive_datagram(data, from_sockaddr(remote), now=self._loop.time())
+        self._drain()
 
     # --- the operator ----------------------------------------------------------------------
 
@@ -376,5 +387,7 @@ def _limits(settings: Settings) -> Limits:
         look_ups=Rate.per_minute(settings.look_ups_per_minute),
         registrations=Rate.per_minute(settings.registrations_per_minute),
         loopback=settings.loopback,
+        keepalive_interval=settings.keepalive_seconds,
+        max_resting=settings.max_resting,
         access=frozenset(settings.access_tokens),
     )

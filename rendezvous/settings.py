@@ -62,6 +62,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     questions_per_second: Annotated[
         int, Meta(ge=1, le=10_000_000, description="Discovery questions of one source address.")
     ] = 20
+    keepalive_seconds: Annotated[
+        int, Meta(ge=1, le=60, description="Seconds between the datagrams of a resting member.")
+    ] = 10
+    max_resting: Annotated[
+        int, Meta(ge=0, le=10_000_000, description="Members that may rest at a time.")
+    ] = 500_000
     loopback: Annotated[bool, Meta(description="Introduce peers of this machine at 127.0.0.1.")] = (
         False
     )

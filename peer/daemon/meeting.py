@@ -32,8 +32,12 @@ log = structlog.get_logger()
 MAX_OFFERS: Final = 32
 """Offers whose key is kept; the oldest goes first."""
 
-REGISTER_AGAIN: Final = (0.3, 0.7, 1.5, 3.0, 6.0)
-"""Seconds between tries while the leader's new token has not reached the node."""
+REGISTER_AGAIN: Final = (0.3, 0.7, 1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 60.0, 60.0)
+"""Seconds between tries while the leader's new token has not reached the node. Whoever follows
+a leader that vanished may change the token after three minutes only (security.md, T6)."""
+
+PATIENT_TRIES: Final = 5
+"""Tries after which the person is shown that the node does not know us."""
 
 
 class Meeting:
@@ -131,9 +135,11 @@ class Meeting:
     async def register_again(self, session_id: SessionId, token: bytes) -> None:
         """Register with the token of a new epoch, once the leader has told it to the node."""
         self._newest = token
-        for wait in REGISTER_AGAIN:
+        for tries, wait in enumerate(REGISTER_AGAIN):
             if self._newest != token:
                 return  # of an epoch that is past, or of a session that was left
+            if tries == PATIENT_TRIES:
+                self._set("down")
             try:
                 await self.register(session_id, token, create=False)
             except (NodeRefused, LinkClosed, TimeoutError) as refused:

@@ -12,24 +12,28 @@
             ...
         running.cancel()
 
+After half a minute with nothing to say the connection gives way to a datagram now and then
+(``peer.net.rest``); it comes back by itself when either side has something to say.
+
 Registrations are kept up: refreshed every two minutes, and repeated with the same token at
 whichever node the client connects to next.
 """
 
 import asyncio
 import contextlib
-import hashlib
-import itertools
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import msgspec
 
 from peer.net.broker_events import Event, Introduced, NodeDown, NodeUp, RegistrationLost
-from peer.net.node_link import DIAL_TIMEOUT, NodeAddress, NodeLink
+from peer.net.node_link import NodeAddress, NodeLink
+from peer.net.node_requests import Requests
+from peer.net.pace import Pace
+from peer.net.registration import Registration
+from peer.net.rest import Rest
 from protocol.endpoint.drive import Endpoint
 from protocol.endpoint.streams import Signal
 from protocol.errors import (
@@ -54,11 +58,14 @@ from protocol.messages.rendezvous import (
     Refused,
     Register,
     Registered,
+    Resting,
+    Resumed,
     Rotate,
     Start,
     Unregister,
     Welcome,
 )
+from protocol.messages.rendezvous import Rest as RestRequest
 
 MAX_EVENTS: Final = 256
 """Events kept for an owner that does not take them; what comes on top is lost."""
@@ -66,56 +73,15 @@ MAX_EVENTS: Final = 256
 MAX_ANSWERING: Final = 10
 """Introductions answered at a time (security.md, T7); more are declined."""
 
-MAX_REPLIES: Final = 16
-"""Replies to one request kept until they are taken; none has more than six."""
-
 RETRY_DELAY: Final = 1.0
 """Seconds before a registration is repeated that the node did not answer."""
-
-MAX_REQUEST_ID: Final = 2**32
 
 _LASTING: Final = (NodeRefusal.ACCESS, NodeRefusal.VERSION)
 """Refusals of a greeting that another attempt does not change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast the client notices that a node is gone, and how often it tries again.
-
-    A node that crashed is silent: so the client asks for signs of life, and is back within
-    15 s of a restart (node.md, section 2).
-    """
-
-    keep_alive: float = 4.0
-    """Seconds of silence after which the node is asked for a sign of life."""
-    silence: float = 9.5
-    """Seconds of silence after which it counts as gone."""
-    first_delay: float = 0.25
-    """Seconds before the second attempt to connect; doubles with each."""
-    last_delay: float = 3.0
-    """Seconds between attempts at most."""
-    dial: float = DIAL_TIMEOUT
-    """Seconds one address of a node has to answer in."""
-    refresh: float | None = None
-    """Seconds between refreshes; None: as the node asks."""
-
-
 OfferProvider: TypeAlias = Callable[[Introduce], Awaitable[Offer | None]]
 """Makes our offer for an introduction, or None to decline."""
-
-_Reply: TypeAlias = Registered | LookedUp | Refused | Start
-_Replies: TypeAlias = "asyncio.Queue[_Reply | LinkClosed]"
-
-
-@dataclass(slots=True)
-class _Registration:
-    session_id: str
-    token: bytes
-    create: bool
-    listening: bool
-    lease: bytes = b""
-    due: float = 0.0
-    """Loop time of the next refresh."""
 
 
 class BrokerClient:
@@ -149,9 +115,10 @@ class BrokerClient:
         self._failure: QuintetError | None = None
         self._changed = Signal()
         self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_EVENTS)
-        self._registrations: dict[str, _Registration] = {}
-        self._requests: dict[int, _Replies] = {}
-        self._request_ids = itertools.count()
+        self._registrations: dict[str, Registration] = {}
+        self._requests = Requests()
+        self._rest: Rest | None = None
+        self._last_use = 0.0
         self._answered: OrderedDict[bytes, tuple[str, Offer]] = OrderedDict()
         self._answering = 0
 
@@ -159,13 +126,14 @@ class BrokerClient:
 
     @property
     def is_connected(self) -> bool:
-        """Whether a node serves us now."""
-        return self._link is not None
+        """Whether a node serves us now, or will when it is asked to."""
+        return self._link is not None or self._rest is not None
 
     @property
     def observed(self) -> Address | None:
         """Our address as the node sees it; None while there is none."""
-        return None if self._link is None else self._link.observed
+        line = self._link or self._rest
+        return None if line is None else line.observed
 
     @property
     def round_trip(self) -> float:
@@ -185,7 +153,7 @@ class BrokerClient:
             TimeoutError: If none is reached.
         """
         async with asyncio.timeout(within):
-            while self._link is None:
+            while not self.is_connected:
                 if isinstance(self._failure, NodeRefused | SealBroken):
                     raise self._failure
                 await self._changed.wait()
@@ -208,8 +176,9 @@ class BrokerClient:
             TimeoutError: If the node does not answer; the registration is kept and repeated.
         """
         known = self._registrations.get(session_id)
-        lease = known.lease if known is not None and known.token == token else b""
-        registration = _Registration(session_id, token, create, listening, lease)
+        registration = Registration.following(
+            known, session_id, token, create=create, listening=listening
+        )
         registration.due = self._loop.time() + STEP_TIMEOUT
         self._registrations[session_id] = registration
         async with asyncio.timeout(STEP_TIMEOUT):
@@ -234,20 +203,17 @@ class BrokerClient:
         registration = self._registrations.get(session_id)
         if registration is None:
             return  # left meanwhile
-        rotate = Rotate(
-            request_id=next(self._request_ids) % MAX_REQUEST_ID,
-            session_id=session_id,
-            token=registration.token,
-            new_token_hash=_hash(new_token),
-            new_epoch=new_epoch,
-        )
+        rotate = registration.propose(self._requests.next_id(), new_token, new_epoch)
         registered = await self._ask(rotate)
-        registration.token, registration.create = new_token, False
-        registration.lease = registered.lease
+        registration.rotated(registered.lease)
 
     def unregister(self, session_id: str) -> None:
         """Leave the session, and say so if a node is reached."""
-        if self._registrations.pop(session_id, None) is not None and self._link is not None:
+        if self._registrations.pop(session_id, None) is None:
+            return
+        if self._rest is not None and not self._registrations:
+            self._rest.leave()
+        elif self._link is not None:
             with contextlib.suppress(LinkClosed, StreamReset):
                 self._link.send(Unregister(session_id=session_id))
 
@@ -259,27 +225,23 @@ class BrokerClient:
             LinkClosed: If the node is not reached, or lost meanwhile.
             TimeoutError: If it does not answer at all.
         """
-        link = self._usable()
-        request_id = next(self._request_ids) % MAX_REQUEST_ID
-        replies = self._requests[request_id] = asyncio.Queue(MAX_REPLIES)
-        try:
+        link = await self._usable()
+        with self._requests.open() as replies:
             timed = self._timed(offer)
-            link.send(LookUp(request_id=request_id, session_id=session_id, offer=timed))
+            link.send(LookUp(request_id=replies.request_id, session_id=session_id, offer=timed))
             async with asyncio.timeout(STEP_TIMEOUT):
-                looked_up = await _next_reply(replies)
+                looked_up = await replies.next()
             if not isinstance(looked_up, LookedUp):
                 raise RemoteProtocolError("a look-up is answered first")
             until = self._loop.time() + looked_up.expires_in
             for _ in range(looked_up.members):
                 try:
                     async with asyncio.timeout_at(until):
-                        start = await _next_reply(replies)
+                        start = await replies.next()
                 except TimeoutError:
                     return
                 if isinstance(start, Start):
                     yield start
-        finally:
-            del self._requests[request_id]
 
     # --- the link ------------------------------------------------------------------------------
 
@@ -294,12 +256,31 @@ class BrokerClient:
                 delay = min(2 * delay, self._pace.last_delay)
                 continue
             delay = self._pace.first_delay
-            try:
-                await self._use(link)
-            finally:
-                link.close()
-                self._lose()
+            while link is not None:
+                link = await self._use_and_rest(link)
             self._tell(NodeDown())
+
+    async def _use_and_rest(self, link: NodeLink) -> NodeLink | None:
+        """Use a link until it is lost, or rest after it; then return the one that follows."""
+        try:
+            await self._use(link)
+        finally:
+            link.close()
+            self._lose()
+        if self._rest is None:
+            return None
+        try:
+            resumed = await self._rest.until_resumed(
+                access=self._access, within=self._pace.dial, pace=self._pace.keep_alive
+            )
+        finally:
+            self._rest.end()
+            self._rest = None
+            self._changed.give()
+        if resumed is not None:
+            self._link = resumed
+            self._last_use = self._loop.time()
+        return resumed
 
     async def _connect(self) -> NodeLink | None:
         failures: list[QuintetError] = []
@@ -333,12 +314,14 @@ class BrokerClient:
         return None
 
     async def _use(self, link: NodeLink) -> None:
-        for registration in self._registrations.values():
-            registration.due = 0.0
+        if not link.is_resumed:
+            for registration in self._registrations.values():
+                registration.due = 0.0
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_registered())
                 tasks.create_task(self._watch(link))
+                tasks.create_task(self._go_to_rest(link))
                 while True:
                     self._take(await link.receive(), link, tasks)
         except* (LinkClosed, StreamReset, RemoteProtocolError):
@@ -353,26 +336,48 @@ class BrokerClient:
                 return
             await asyncio.sleep(left)
 
+    async def _go_to_rest(self, link: NodeLink) -> None:
+        """Let the node forget the connection, but not us, once there is nothing to say."""
+        while True:
+            idle = self._loop.time() - max(self._last_use, link.began)
+            if idle >= self._pace.rest and self._may_rest():
+                asked = self._loop.time()
+                with self._requests.open() as replies:
+                    link.send(RestRequest(request_id=replies.request_id))
+                    try:
+                        async with asyncio.timeout(STEP_TIMEOUT):
+                            reply = await replies.next()
+                    except (NodeRefused, TimeoutError):
+                        return  # a node that has no room for it
+                if isinstance(reply, Resting) and self._last_use < asked and self._may_rest():
+                    self._rest = Rest(self._endpoint, link, reply.handle, reply.interval)
+                    self._link = None
+                    link.close()
+                    return
+                link.send(KeepAlive(nonce=0))  # there is something to say after all
+            await asyncio.sleep(max(self._pace.rest - idle, self._pace.rest / 8))
+
+    def _may_rest(self) -> bool:
+        return bool(self._registrations) and not self._answering and not self._requests
+
     def _lose(self) -> None:
         self._link = None
         self._answered.clear()
-        for replies in self._requests.values():
-            _put(replies, LinkClosed(reason="the node was lost"))
+        self._requests.fail()
         self._changed.give()
 
     def _take(self, message: NodeMessage, link: NodeLink, tasks: asyncio.TaskGroup) -> None:
         match message:
             case Introduce():
+                self._last_use = self._loop.time()
                 tasks.create_task(self._answer(message, link))
             case Start(request_id=None):
                 own = self._answered.pop(message.introduction_id, None)
                 if own is not None:
                     self._tell(Introduced(*own, message))
-            case Registered() | LookedUp() | Refused() | Start():
-                request_id = message.request_id
-                if request_id is not None and request_id in self._requests:
-                    _put(self._requests[request_id], message)
-            case KeepAlive():
+            case Registered() | LookedUp() | Refused() | Start() | Resting():
+                self._requests.take(message)
+            case KeepAlive() | Resumed():
                 pass
             case Welcome():
                 raise RemoteProtocolError("greeted twice")
@@ -407,7 +412,7 @@ class BrokerClient:
                 async with asyncio.timeout_at(due):
                     await self._changed.wait()
 
-    async def _refresh(self, registration: _Registration) -> None:
+    async def _refresh(self, registration: Registration) -> None:
         token = registration.token
         registration.due = self._loop.time() + RETRY_DELAY
         try:
@@ -420,15 +425,8 @@ class BrokerClient:
             elif registration.token == token and self._forget(registration):
                 self._tell(RegistrationLost(registration.session_id, error))
 
-    async def _register(self, registration: _Registration) -> None:
-        message = Register(
-            request_id=next(self._request_ids) % MAX_REQUEST_ID,
-            session_id=registration.session_id,
-            token=registration.token,
-            lease=registration.lease,
-            create=registration.create,
-            listening=registration.listening,
-        )
+    async def _register(self, registration: Registration) -> None:
+        message = registration.message(self._requests.next_id())
         registered = await self._ask(message)
         registration.lease = registered.lease
         registration.create = False
@@ -436,24 +434,29 @@ class BrokerClient:
         self._changed.give()
 
     async def _ask(self, request: Register | Rotate) -> Registered:
-        link = self._usable()
-        replies = self._requests[request.request_id] = asyncio.Queue(MAX_REPLIES)
-        try:
+        link = await self._usable()
+        with self._requests.open(request.request_id) as replies:
             link.send(request)
             async with asyncio.timeout(STEP_TIMEOUT):
-                reply = await _next_reply(replies)
-        finally:
-            del self._requests[request.request_id]
+                reply = await replies.next()
         if not isinstance(reply, Registered):
             raise RemoteProtocolError("a registration is answered with one")
         return reply
 
-    def _usable(self) -> NodeLink:
+    async def _usable(self) -> NodeLink:
+        """Return the link, after waking this side up if it rests."""
+        self._last_use = self._loop.time()
+        if self._rest is not None:
+            self._rest.wake()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STEP_TIMEOUT):
+                    while self._link is None:
+                        await self._changed.wait()
         if self._link is None:
             raise LinkClosed(reason="no node is reached")
         return self._link
 
-    def _forget(self, registration: _Registration) -> bool:
+    def _forget(self, registration: Registration) -> bool:
         if self._registrations.get(registration.session_id) is not registration:
             return False
         del self._registrations[registration.session_id]
@@ -468,25 +471,7 @@ class BrokerClient:
             self._events.put_nowait(event)
 
 
-def _put(replies: _Replies, reply: _Reply | LinkClosed) -> None:
-    with contextlib.suppress(asyncio.QueueFull):
-        replies.put_nowait(reply)
-
-
-async def _next_reply(replies: _Replies) -> _Reply:
-    reply = await replies.get()
-    if isinstance(reply, LinkClosed):
-        raise reply
-    if isinstance(reply, Refused):
-        raise NodeRefused(reply.reason, reply.retry_after)
-    return reply
-
-
 def _lasts(error: QuintetError) -> bool:
     return isinstance(error, SealBroken) or (
         isinstance(error, NodeRefused) and error.refusal in _LASTING
     )
-
-
-def _hash(token: bytes) -> bytes:
-    return hashlib.sha256(token).digest()

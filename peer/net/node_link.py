@@ -24,8 +24,18 @@ from protocol.errors import (
     SealBroken,
 )
 from protocol.framing import FrameReader, frame
+from protocol.idle import Keys
 from protocol.limits import MAX_RENDEZVOUS_FRAME
-from protocol.messages.rendezvous import Address, Hello, NodeMessage, PeerMessage, Refused, Welcome
+from protocol.messages.rendezvous import (
+    Address,
+    Hello,
+    NodeMessage,
+    PeerMessage,
+    Refused,
+    Resume,
+    Resumed,
+    Welcome,
+)
 from protocol.versions import RENDEZVOUS_ALPN, RENDEZVOUS_VERSION
 
 DEFAULT_PORT: Final = 47555
@@ -92,6 +102,12 @@ class NodeLink:
         self.remote = remote
         self.observed: Address | None = None
         self.fingerprint = ""
+        self.exporter = b""
+        """32 bytes that only this connection's two ends know."""
+        self.began = asyncio.get_running_loop().time()
+        """Loop time of its beginning."""
+        self.is_resumed = False
+        """Whether the node knows us from before a rest."""
 
     @classmethod
     async def open(
@@ -141,14 +157,32 @@ class NodeLink:
             raise NodeRefused(message.reason, message.retry_after)
         if not isinstance(message, Welcome):
             raise MalformedMessage("not a greeting")
-        exporter = self._connection.export(node_proof.EXPORTER_LABEL, b"", node_proof.EXPORTER_SIZE)
-        node_proof.check(message.node_key, exporter, message.proof)
+        self.exporter = self._connection.export(
+            node_proof.EXPORTER_LABEL, b"", node_proof.EXPORTER_SIZE
+        )
+        node_proof.check(message.node_key, self.exporter, message.proof)
         self.fingerprint = fingerprint_symbols(message.node_key)[:SHORT_FINGERPRINT]
         if fingerprint and self.fingerprint != fingerprint:
             raise SealBroken
         self.observed = message.observed
         # The node is known now, but needs no more room than a stranger.
         self._connection.authenticated(widen=False)
+
+    async def resume(self, handle: bytes, keys: Keys, *, within: float) -> None:
+        """Show the node that it was us that rested.
+
+        Raises:
+            NodeRefused: If it does not remember.
+            LinkClosed, StreamReset, RemoteProtocolError, TimeoutError: If the link fails.
+        """
+        self.send(Resume(request_id=0, handle=handle, proof=keys.proof(self.exporter)))
+        async with asyncio.timeout(within):
+            message = await self.receive()
+        if isinstance(message, Refused):
+            raise NodeRefused(message.reason, message.retry_after)
+        if not isinstance(message, Resumed):
+            raise MalformedMessage("not the answer to a return")
+        self.is_resumed = True
 
     def send(self, message: PeerMessage) -> None:
         """Send *message*.

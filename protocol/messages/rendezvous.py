@@ -54,6 +54,9 @@ RequestId = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 IntroductionId = Annotated[bytes, Meta(min_length=16, max_length=16)]
 """Random name of the introduction of one seeker to one member."""
 
+Handle = Annotated[bytes, Meta(min_length=8, max_length=8)]
+"""Random name of a member that rests."""
+
 Generation = Annotated[int, Meta(ge=0, le=2**16 - 1)]
 """Counts the offers of one peer; a change of network makes a new one (network.md, 6.6)."""
 
@@ -189,6 +192,35 @@ class Unregister(Message, tag="rv.unregister"):
     session_id: SessionName
 
 
+class Rest(Message, tag="rv.rest"):
+    """Member to node: nothing to say; keep us registered without a connection."""
+
+    request_id: RequestId
+
+
+class Resting(Message, tag="rv.resting"):
+    """Node to member: done; close, and send a datagram as often (``protocol.idle``)."""
+
+    request_id: RequestId
+    handle: Handle
+    interval: Seconds
+
+
+class Resume(Message, tag="rv.resume"):
+    """Member to node, on a new connection: it was us that rested."""
+
+    request_id: RequestId
+    handle: Handle
+    proof: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    """HMAC-SHA-256 over the exporter of this connection, keyed by that of the former."""
+
+
+class Resumed(Message, tag="rv.resumed"):
+    """Node to member: registered as before; what was held for it follows."""
+
+    request_id: RequestId
+
+
 class LookUp(Message, tag="rv.look_up"):
     """Seeker to node: introduce us to members of this session."""
 
@@ -250,11 +282,11 @@ class KeepAlive(Message, tag="rv.keep_alive"):
 
 
 PeerMessage = (
-    Hello | Register | Rotate | Unregister | LookUp | Answer | KeepAlive
+    Hello | Register | Rotate | Unregister | Rest | Resume | LookUp | Answer | KeepAlive
 )  # fmt: skip
 """What a peer may send to the node."""
 
 NodeMessage = (
-    Welcome | Registered | LookedUp | Introduce | Start | Refused | KeepAlive
+    Welcome | Registered | Resting | Resumed | LookedUp | Introduce | Start | Refused | KeepAlive
 )  # fmt: skip
 """What the node may send to a peer."""

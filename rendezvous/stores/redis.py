@@ -103,17 +103,20 @@ class RedisStore:
         return _kept(data, remaining)
 
     async def borrow(self, session_id: str) -> Kept | None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE
         try:
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    answer = await self._borrow(
-                        keys=_keys(session_id), args=[self._node, int(LOAN * 1000)]
-                    )
-                    if answer[0]:
-                        return _kept(*answer[1:])
-                    await asyncio.sleep(RETRY * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            # The driver has time limits of its own; cutting into them loses its connections.
+            while loop.time() < until:
+                answer = await self._borrow(
+                    keys=_keys(session_id), args=[self._node, int(LOAN * 1000)]
+                )
+                if answer[0]:
+                    return _kept(*answer[1:])
+                await asyncio.sleep(RETRY * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
+        except (RedisError, OSError) as error:
             raise _unavailable(error) from error
+        raise StoreUnavailable("another node keeps it")
 
     async def give_back(self, session_id: str, record: Record | None, lifetime: float) -> None:
         data = b"" if record is None else encode_record(record)

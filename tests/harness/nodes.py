@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from peer.net.broker_client import BrokerClient, Pace
+from peer.net.broker_client import BrokerClient
 from peer.net.node_link import NodeAddress
+from peer.net.pace import Pace
 from protocol.endpoint.drive import Endpoint
 from protocol.messages.rendezvous import Introduce, Offer
 from rendezvous.identity import NodeIdentity

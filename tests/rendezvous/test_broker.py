@@ -10,6 +10,7 @@ from protocol.address import from_sockaddr
 from protocol.codec import decode, encode
 from protocol.crypto.node_proof import prove
 from protocol.errors import CloseCode, NodeRefusal
+from protocol.idle import Wish, keys_of, seal_question
 from protocol.limits import MAX_ADDRESSES, STEP_TIMEOUT
 from protocol.messages.rendezvous import (
     Address,
@@ -27,17 +28,27 @@ from protocol.messages.rendezvous import (
     Refused,
     Register,
     Registered,
+    Rest,
+    Resume,
+    Resumed,
     Rotate,
     Start,
     Unregister,
     Welcome,
 )
 from protocol.versions import RENDEZVOUS_VERSION
-from rendezvous.broker import MAX_SESSIONS_PER_CONNECTION, Broker, Limits
+from rendezvous.broker import (
+    KEEPALIVE_INTERVAL,
+    MAX_SESSIONS_PER_CONNECTION,
+    Broker,
+    Limits,
+)
 from rendezvous.events import (
     ConnectionRefused,
     Event,
     IntroductionEnded,
+    MemberRests,
+    MemberWoke,
     Outcome,
     RequestRefused,
     SessionEnded,
@@ -52,6 +63,7 @@ from rendezvous.registry import (
     Registry,
     token_hash,
 )
+from rendezvous.resting import SILENT_INTERVALS
 
 SESSION = "ABCDEFGHJ"
 TOKEN = b"t" * 32
@@ -508,6 +520,92 @@ def test_a_session_has_ten_seekers_at_a_time(node: Node) -> None:
     throttled = Refused(request_id=7, reason=NodeRefusal.THROTTLED, retry_after=10)
     assert refused == {SEEKER: [throttled]}
     assert isinstance(served[SEEKER][0], LookedUp)
+
+
+# --- members at rest --------------------------------------------------------------------------
+
+
+def test_a_member_rests_and_is_woken_by_a_datagram(node: Node) -> None:
+    """What is for it is held until it is back, on another connection."""
+    handle = node.say(MEMBER, Rest(request_id=3))[MEMBER][0].handle
+    node.broker.disconnected(MEMBER, now=0.0)
+    heard = node.say(SEEKER, look_up())
+    woken = node.broker.datagrams_to_send()
+    node.join(2)
+    proof = keys_of(b"exporter").proof(b"exporter")
+    back = node.say(2, Resume(request_id=4, handle=handle, proof=proof))
+    started = node.say(2, Answer(introduction_id=back[2][1].introduction_id, offer=offer()))
+
+    assert set(heard) == {SEEKER}
+    assert [each.address for each in woken] == [observed(MEMBER)]
+    assert [type(each) for each in back[2]] == [Resumed, Introduce]
+    assert set(started) == {SEEKER, 2}
+    assert node.broker.members == 1
+    assert node.events() == [
+        MemberRests(MEMBER), MemberWoke(), IntroductionEnded(Outcome.STARTED, 0.0),
+    ]  # fmt: skip
+
+
+def test_who_is_no_member_or_is_being_introduced_cannot_rest(node: Node) -> None:
+    """There is nothing to remember, or something to answer."""
+    nobody = node.say(SEEKER, Rest(request_id=1))
+    introduced(node)
+    busy = node.say(MEMBER, Rest(request_id=2))
+
+    assert nobody[SEEKER][0].reason is NodeRefusal.BAD_REQUEST
+    assert busy[MEMBER][0].reason is NodeRefusal.BAD_REQUEST
+
+
+def test_a_full_node_lets_nobody_rest() -> None:
+    """Memory is bounded; the member keeps its connection."""
+    node = Node(Limits(max_resting=0))
+    node.member()
+
+    assert node.say(MEMBER, Rest(request_id=1))[MEMBER][0].reason is NodeRefusal.FULL
+
+
+def test_a_return_nobody_expects_is_refused(node: Node) -> None:
+    """The member registers anew."""
+    resume = Resume(request_id=1, handle=bytes(8), proof=bytes(32))
+
+    assert node.say(MEMBER, resume)[MEMBER][0].reason is NodeRefusal.NOT_FOUND
+
+
+def test_a_silent_rester_is_lost_and_its_session_waits(node: Node) -> None:
+    """As with a broken connection."""
+    node.say(MEMBER, Rest(request_id=3))
+
+    node.wait(SILENT_INTERVALS * KEEPALIVE_INTERVAL)
+
+    assert (node.broker.resting, node.broker.members, node.broker.sessions) == (0, 0, 1)
+
+
+def test_a_rester_keeps_its_session_alive(node: Node) -> None:
+    """And may leave without coming back."""
+    handle = node.say(MEMBER, Rest(request_id=3))[MEMBER][0].handle
+    key = keys_of(b"exporter").member
+    elsewhere = from_sockaddr(("10.9.9.9", 1))
+    for counter in range(1, 100):
+        node.wait(KEEPALIVE_INTERVAL)
+        question = seal_question(key, handle, counter, Wish.NONE)
+        node.broker.receive_datagram(question, elsewhere, now=node.now)
+    alive = node.broker.sessions
+    node.broker.receive_datagram(b"\x2e", elsewhere, now=node.now)
+    goodbye = seal_question(key, handle, 100, Wish.LEAVE)
+    node.broker.receive_datagram(goodbye, elsewhere, now=node.now)
+
+    assert alive == 1
+    assert (node.broker.sessions, node.broker.forged) == (0, 0)
+
+
+def test_a_message_on_the_old_connection_ends_the_rest(node: Node) -> None:
+    """The member thought better of it before it closed."""
+    node.say(MEMBER, Rest(request_id=3))
+
+    answer = node.say(MEMBER, KeepAlive(nonce=1))
+
+    assert answer == {MEMBER: [KeepAlive(nonce=1)]}
+    assert node.broker.resting == 0
 
 
 # --- limits of one source, as they are by default -----------------------------------------------

@@ -7,6 +7,8 @@ from rendezvous.events import (
     ConnectionRefused,
     Event,
     IntroductionEnded,
+    MemberRests,
+    MemberWoke,
     Outcome,
     RequestRefused,
     SessionEnded,
@@ -21,6 +23,9 @@ class IdleBroker:
 
     sessions = 3
     members = 7
+    resting = 5
+    introducing = 2
+    forged = 1
 
 
 @pytest.fixture
@@ -45,6 +50,8 @@ def metrics() -> Metrics:
             'introductions_total{result="started"} 1.0',
         ),
         (IntroductionEnded(Outcome.STARTED, 0.2), "introduction_seconds_count 1.0"),
+        (MemberRests(1), 'rests_total{what="slept"} 1.0'),
+        (MemberWoke(), 'rests_total{what="woke"} 1.0'),
         (
             ConnectionRefused(1, CloseCode.TIMEOUT),
             'connections_refused_total{reason="timeout"} 1.0',
@@ -64,4 +71,7 @@ def test_sessions_and_datagrams_are_read_when_asked(metrics: Metrics) -> None:
 
     assert "quintet_rendezvous_sessions 3.0" in lines
     assert "quintet_rendezvous_members 7.0" in lines
+    assert "quintet_rendezvous_resting 5.0" in lines
+    assert "quintet_rendezvous_introductions_pending 2.0" in lines
+    assert "quintet_rendezvous_forged_datagrams 1.0" in lines
     assert 'quintet_rendezvous_discovery_datagrams{result="answered"} 0.0' in lines

@@ -435,7 +435,7 @@ def test_a_sign_of_life_keeps_session_and_key() -> None:
     registry.touch(1, "000000000", now=900.0)
     registry.touch(2, SESSION, now=550.0)
 
-    assert registry.next_expiry() == 550.0 + REGISTRATION_LIFETIME
+    assert registry.next_expiry() == 500.0 + REGISTRATION_LIFETIME, "as seldom as a refresh"
     with pytest.raises(NodeRefused):
         rotate_with(registry, b"", connection=2, now=499.0 + KEY_PATIENCE)
     assert registry.take_changed() == [SESSION]

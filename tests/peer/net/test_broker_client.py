@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from peer.net.broker_client import BrokerClient, Pace
+from peer.net.broker_client import BrokerClient
 from peer.net.broker_events import Introduced, NodeDown, NodeUp, RegistrationLost
+from peer.net.pace import Pace
 from protocol.errors import LinkClosed, NodeRefusal, NodeRefused, SealBroken
 from protocol.messages.rendezvous import Start
 from rendezvous.server import Server

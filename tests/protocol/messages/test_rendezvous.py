@@ -9,7 +9,7 @@ from protocol.messages.rendezvous import Address, NodeMessage, PeerMessage
 
 ALLOWED_FIELDS = {
     "access", "address", "addresses", "block", "create", "delay", "expires_in",
-    "filtering", "generation", "host", "introduction_id", "kind", "lease", "lease_key",
+    "filtering", "generation", "handle", "host", "interval", "introduction_id", "kind", "lease", "lease_key",
     "lease_key_hash", "listening", "mapping", "members", "nat", "new_epoch",
     "new_lease_key_hash", "new_token_hash", "node_key", "nonce",
     "observed", "offer", "port", "probe_key", "proof", "reason", "refresh_in", "request_id",
