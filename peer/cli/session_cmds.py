@@ -11,7 +11,9 @@ from peer.cli.render import grouped, put_json, shown, status, table
 from peer.cli.words import App, command, group, json_option, option
 from peer.errors import NameTaken, PeerNotRunning
 
-paths_argument = click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
+paths_argument = click.argument(
+    "paths", nargs=-1, type=click.Path(readable=False), metavar="[PATH]..."
+)
 name_option = option("--name", metavar="NAME", help="option.name")
 yes_option = option("--yes", is_flag=True, help="option.yes")
 
@@ -242,7 +244,7 @@ source_command = group("source")
 
 
 @command("source.add", source_command)
-@click.argument("path", type=click.Path())
+@click.argument("path", type=click.Path(readable=False))
 @option("--create", is_flag=True, help="option.create")
 @json_option
 def source_add(app: App, *, path: str, create: bool, as_json: bool) -> None:
