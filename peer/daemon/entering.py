@@ -20,7 +20,8 @@ from protocol.crypto.rsa_seal import CandidateKey
 from protocol.endpoint.connections import Connection
 from protocol.endpoint.drive import Endpoint
 from protocol.errors import CloseCode, JoinFailed, JoinOutcome, LinkClosed, QuintetError
-from protocol.limits import STEP_TIMEOUT
+from protocol.join.candidate import SponsorAuthenticated
+from protocol.limits import APPROVAL_TIMEOUT, STEP_TIMEOUT
 from protocol.messages.rendezvous import Start
 
 log = structlog.get_logger()
@@ -32,6 +33,10 @@ TRY_NEXT: Final = frozenset(
     {JoinOutcome.UNREACHABLE, JoinOutcome.TIMEOUT, JoinOutcome.MEMBERS_UNREACHABLE}
 )
 """Outcomes after which another member may do better."""
+
+
+OnSponsor = Callable[[SponsorAuthenticated], None]
+"""Takes note of who has proven the password."""
 
 
 @dataclass(slots=True)
@@ -59,6 +64,8 @@ class Entrance:
     changed: Callable[[], None]
     meeting: Meeting = field(init=False)
     attending: Attending | None = field(init=False, default=None)
+    sponsor: SponsorAuthenticated | None = field(init=False, default=None)
+    """Who has proven the password and asks the others, or its people, to let this peer in."""
     _running: "asyncio.Task[None] | None" = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -121,8 +128,11 @@ async def enter_by_creating(entrance: Entrance) -> Attending:
     attending = entrance.attend(membership, credentials)
     try:
         await attending.create_at_node()
-    except (TimeoutError, LinkClosed):
-        raise JoinFailed(JoinOutcome.RENDEZVOUS_DOWN) from None
+    except BaseException as error:
+        await _unattend(entrance, attending)
+        if isinstance(error, TimeoutError | LinkClosed):
+            raise JoinFailed(JoinOutcome.RENDEZVOUS_DOWN) from None
+        raise
     return attending
 
 
@@ -143,8 +153,15 @@ async def enter_by_joining(
     searching = entrance.spawn(_search(entrance, session_id, found))
     try:
         credentials, key = await derived, await made
-        async with asyncio.timeout(CONNECT_TIME + STEP_TIMEOUT):
-            return await _join_first(entrance, credentials, key, found)
+        async with asyncio.timeout(CONNECT_TIME + STEP_TIMEOUT) as limit:
+
+            def wait_for_people(sponsor: SponsorAuthenticated) -> None:
+                entrance.sponsor = sponsor
+                entrance.changed()
+                if sponsor.needs_approval:
+                    limit.reschedule(loop.time() + APPROVAL_TIMEOUT + STEP_TIMEOUT)
+
+            return await _join_first(entrance, credentials, key, found, wait_for_people)
     except TimeoutError:
         raise JoinFailed(JoinOutcome.TIMEOUT) from None
     finally:
@@ -165,13 +182,14 @@ async def _join_first(
     credentials: Credentials,
     key: CandidateKey,
     found: "asyncio.Queue[_Found]",
+    on_sponsor: OnSponsor,
 ) -> Attending:
     last: QuintetError = JoinFailed(JoinOutcome.UNREACHABLE)
     while (reached := await found.get()) is not None:
         if isinstance(reached, QuintetError):
             raise reached
         try:
-            return await _join_on(reached, entrance, credentials, key)
+            return await _join_on(reached, entrance, credentials, key, on_sponsor)
         except JoinFailed as failed:
             reached.close()
             if failed.outcome not in TRY_NEXT:
@@ -184,7 +202,11 @@ async def _join_first(
 
 
 async def _join_on(
-    connection: Connection, entrance: Entrance, credentials: Credentials, key: CandidateKey
+    connection: Connection,
+    entrance: Entrance,
+    credentials: Credentials,
+    key: CandidateKey,
+    on_sponsor: OnSponsor,
 ) -> Attending:
     admission = await join_through(
         connection,
@@ -193,17 +215,26 @@ async def _join_on(
         node=entrance.identity,
         name=entrance.name,
         email=entrance.email,
+        on_sponsor=on_sponsor,
     )
     attending = entrance.attend(admission.membership, credentials)
+    sponsor = admission.membership.roster.entry(admission.sponsor)
+    if sponsor is not None:
+        attending.session.digits[sponsor.node_key] = admission.digits
     try:
         await attending.enter(connection, admission.sponsor)
     except BaseException as error:
-        entrance.attending = None
-        await attending.close()
+        await _unattend(entrance, attending)
         if isinstance(error, QuintetError):
             raise JoinFailed(JoinOutcome.LINK_FAILED) from error
         raise
     return attending
+
+
+async def _unattend(entrance: Entrance, attending: Attending) -> None:
+    """Forget a session that did not come to be."""
+    entrance.attending = None
+    await attending.close()
 
 
 async def _search(
