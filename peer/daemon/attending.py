@@ -82,7 +82,6 @@ class Attending:
             node=node,
             name=name,
             spawn=spawn,
-            changed=changed,
         )
         self._reaching = Reaching(
             self.session,

@@ -17,12 +17,13 @@ from typing import Any, Final, Self
 
 import structlog
 
-from peer.daemon.acts import Acts
 from peer.daemon.attending import Attending
 from peer.daemon.entering import Entrance, enter_by_creating, enter_by_joining
 from peer.daemon.held_sources import HeldSource, HeldSources
 from peer.daemon.known_digests import KnownDigests
-from peer.daemon.pictures import invitation_view, session_view
+from peer.daemon.pictures import entering_view, invitation_view, session_view
+from peer.daemon.trust_acts import TrustActs
+from peer.daemon.trusting import FOUNDER, Trusting, Vetting
 from peer.daemon.work import SessionWork
 from peer.daemon.workers import in_worker
 from peer.errors import (
@@ -42,6 +43,7 @@ from peer.settings import Settings
 from peer.store.home import Home
 from peer.store.identity_file import load_or_create_identity
 from peer.store.index import Index
+from peer.store.known_peers import KnownPeers
 from protocol.credentials import Invitation, Password, SessionId, fingerprint_symbols
 from protocol.endpoint.drive import Endpoint
 from protocol.errors import JoinFailed, JoinOutcome, QuintetError
@@ -55,13 +57,13 @@ RUNNING: Final = frozenset({Phase.INVENTORY, Phase.SYNCHRONISATION})
 """Phases that must be left by cancelling or aborting."""
 
 
-class Peer(Acts):
+class Peer(TrustActs):
     """One peer of one state folder; made by ``Peer.open``."""
 
     def __init__(
         self, home: Home, index: Index, settings: Settings, tasks: asyncio.TaskGroup
     ) -> None:
-        super().__init__()
+        super().__init__(KnownPeers(home))
         self._home = home
         self._index = index
         self._settings = settings
@@ -168,7 +170,13 @@ class Peer(Acts):
             self._attend(await enter_by_creating(self._new_entrance(node)))
 
     async def join(
-        self, *, session_id: str, password: str, rendezvous: str | None, sources: list[str]
+        self,
+        *,
+        session_id: str,
+        password: str,
+        rendezvous: str | None,
+        sources: list[str],
+        accept_new_key: bool = False,
     ) -> None:
         """Join a session; return when this peer is a member.
 
@@ -179,19 +187,29 @@ class Peer(Acts):
         async with self._enter():
             parsed = SessionId.parse(session_id)
             secret = Password.parse(password)
-            await self._join(parsed, secret, self._node_address(rendezvous, lan=False), sources)
+            node = self._node_address(rendezvous, lan=False)
+            await self._join(parsed, secret, node, sources, vetting)
+        vetting = Vetting(self._known, accept_new_key)
 
-    async def join_by_invitation(self, *, invitation: str, sources: list[str]) -> None:
+    async def join_by_invitation(
+        self, *, invitation: str, sources: list[str], accept_new_key: bool = False
+    ) -> None:
         """Join by an invitation's link; see ``join``."""
         async with self._enter():
             parsed = Invitation.parse(invitation)
             if not parsed.host:
                 raise RendezvousNeeded
             node = NodeAddress(parsed.host, parsed.port, parsed.node)
-            await self._join(parsed.session_id, parsed.password, node, sources)
+            vetting = Vetting(self._known, accept_new_key, parsed.creator)
+            await self._join(parsed.session_id, parsed.password, node, sources, vetting)
 
     async def _join(
-        self, session_id: SessionId, password: Password, node: NodeAddress, sources: list[str]
+        self,
+        session_id: SessionId,
+        password: Password,
+        node: NodeAddress,
+        sources: list[str],
+        vetting: Vetting,
     ) -> None:
         now = asyncio.get_running_loop().time
         self._tries.check(session_id.value, now=now())
@@ -207,7 +225,16 @@ class Peer(Acts):
 
     @contextlib.asynccontextmanager
     async def _enter(self) -> AsyncIterator[None]:
+        roster = entered.session.membership.roster
+        try:
+            vetting.check(roster, self._node.node_key)
+        except JoinFailed:
+            # It is in by now; the others must not take it for a member that went away.
+            await entered.leave()
+            raise
         """Enter a session in the block, one at a time; nothing stands if it fails."""
+        if vetting.misses_creator(roster):
+            entered.session.notice("creator_gone")
         if self._attending is not None or self._entering is not None or self._is_closing:
             raise AlreadyInSession
         self._entering = asyncio.current_task()
@@ -228,6 +255,7 @@ class Peer(Acts):
             session,
             self._sources,
             KnownDigests(self._index),
+        self._trusting = Trusting(self._known, session, changed=self._touch)
             spawn=self.spawn,
             changed=self._touch,
         )
@@ -278,7 +306,7 @@ class Peer(Acts):
             await self._work.close()
         if self._entrance is not None:
             self._entrance.close()
-        self._attending = self._work = self._entrance = None
+        self._attending = self._work = self._entrance = self._trusting = None
         self._sources.close()
         self._touch()
 
@@ -301,7 +329,11 @@ class Peer(Acts):
     def secrets(self) -> dict[str, str]:
         """Return Session ID, password and invitation, for the person at this computer."""
         attending = self._require_session()
-        return invitation_view(attending, creator=fingerprint_symbols(self._node.node_key))
+        roster = attending.session.membership.roster
+        # Of who stands in the creator's place nobody else can be: who left never comes back to it.
+        creator = roster.entry(FOUNDER)
+        key = self._node.node_key if creator is None else creator.node_key
+        return invitation_view(attending, creator=fingerprint_symbols(key))
 
     # --- sources and settings ---------------------------------------------------------
 
@@ -351,7 +383,10 @@ class Peer(Acts):
                 "letter": None if self._attending is None else self._letter,
             },
         }
-        return common | session_view(self._attending, self._work)
+        entrance = self._entrance
+        sponsor = None if entrance is None or self._attending else entrance.sponsor
+        common["entering"] = None if sponsor is None else entering_view(sponsor)
+        return common | session_view(self._attending, self._work, self._trusting)
 
 
 async def _contained(coroutine: Coroutine[Any, Any, None]) -> None:

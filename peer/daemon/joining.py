@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from peer.net.pump import HandshakePump
@@ -57,8 +58,18 @@ async def join_through(
     node: NodeIdentity,
     name: str,
     email: str,
+    on_sponsor: Callable[[SponsorAuthenticated], None] = lambda _sponsor: None,
 ) -> Admission:
     """Join through the member at the other end of *connection*.
+
+    Args:
+        connection: Leads to a member, or to somebody who says so.
+        credentials: What the candidate knows.
+        key: The RSA pair of this join dialog.
+        node: This device's identity.
+        name: What this machine is called.
+        email: Its person's address, or empty.
+        on_sponsor: Called when the other side has proven the password; people may compare now.
 
     Raises:
         JoinFailed: With the outcome people are told.
@@ -87,6 +98,7 @@ async def join_through(
                     sponsor = authenticated
                     # It has proven the password: from now on people may take their time.
                     connection.authenticated()
+                    on_sponsor(authenticated)
                 case Failed(failure=failure):
                     raise failure
                 case Welcomed(epoch_key=epoch_key, commit=encoded):

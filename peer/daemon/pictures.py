@@ -1,18 +1,25 @@
 """The whole picture of the session a peer is in, for the local API; nothing without one."""
 
+from math import ceil
+
 from peer.daemon import views
 from peer.daemon.attending import Attending
+from peer.daemon.trusting import Trusting
 from peer.daemon.work import SessionWork
 from protocol.address import to_text
 from protocol.credentials import SHORT_FINGERPRINT, Invitation
+from protocol.join.candidate import SponsorAuthenticated
 
 
-def session_view(attending: Attending | None, work: SessionWork | None) -> dict[str, object]:
+def session_view(
+    attending: Attending | None, work: SessionWork | None, trusting: Trusting | None
+) -> dict[str, object]:
     """Return what people see of the session, JSON-safe; never a secret.
 
     Args:
         attending: The session, or None.
         work: Its work, or None while it is being entered.
+        trusting: What is known of its members; the same.
     """
     if attending is None:
         return {
@@ -27,27 +34,43 @@ def session_view(attending: Attending | None, work: SessionWork | None) -> dict[
         }
     session, meeting = attending.session, attending.meeting
     lifecycle = session.lifecycle
+    names = views.letters(session.membership)
     deciding = None if work is None else work.deciding
     observed = meeting.observed
     return {
         "session": {
             "id": str(attending.credentials.session_id),
             "phase": lifecycle.phase.value,
-            "leader": views.letters(session.membership)[lifecycle.leader],
+            "leader": names[lifecycle.leader],
             "epoch": session.membership.epoch,
             "rendezvous": {"address": meeting.node.host, "state": meeting.state},
             "settings": views.settings_view(lifecycle.settings),
             "activated": lifecycle.phase.activated,
+            "wrong_tries": session.door.wrong_tries,
+            "joining_paused": [
+                {
+                    "letter": names.get(member, ""),
+                    "seconds": None if pause.until is None else ceil(pause.until - session.now),
+                }
+                for member, pause in session.door.pauses(now=session.now).items()
+            ],
         },
         "members": views.member_views(
             session.membership,
             lifecycle,
             session.links,
             own_address=None if observed is None else to_text(observed),
+            trust={} if trusting is None else trusting.pictures(),
         ),
         "joining": [
-            {"name": each.name, "sas": each.digits}
-            for each in attending.sponsoring.waiting.values()
+            {
+                "name": each.name,
+                "email": each.email,
+                "sas": each.digits,
+                "asks": each.asks,
+                "sponsor": names.get(each.sponsor, ""),
+            }
+            for each in session.door.waiting
         ],
         "comparison": None if deciding is None else deciding.totals(),
         "plan": None if deciding is None else deciding.plan_view(),
@@ -57,6 +80,15 @@ def session_view(attending: Attending | None, work: SessionWork | None) -> dict[
             {"number": number, "code": code, "params": params}
             for number, code, params in session.notices
         ],
+    }
+
+
+def entering_view(sponsor: SponsorAuthenticated) -> dict[str, object]:
+    """Return who lets this peer in, and whether its people are asked, JSON-safe."""
+    return {
+        "name": sponsor.name,
+        "sas": sponsor.digits,
+        "asks": sponsor.needs_approval,
     }
 
 

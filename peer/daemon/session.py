@@ -140,6 +140,7 @@ class Session:
         self.on_epoch: Callable[[Commit], None] = lambda _commit: None
         self.on_door: Callable[[DoorEvent], None] = lambda _event: None
         self.on_linked: Callable[[int], None] = lambda _peer: None
+        self.on_candidate: Callable[[bytes, str], object] = lambda _key, _name: None
         self._spawn = spawn
         self._changed = changed
         self._on_path_offer = on_path_offer

@@ -2,15 +2,23 @@
 
 import asyncio
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from peer.daemon.session import Session, Spawn
 from peer.net.pump import HandshakePump
-from peer.session.trust import Throttle
+from peer.session.door import (
+    Arrived,
+    Decided,
+    DoorEvent,
+    JoiningPaused,
+    JoiningReopened,
+    Refused,
+    SourceWaits,
+)
+from peer.session.trust import FREE_TRIES, Throttle
+from protocol.address import from_sockaddr, to_sockaddr
 from protocol.credentials import Secret, SessionId
 from protocol.crypto.identity import NodeIdentity
 from protocol.endpoint.connections import Connection
@@ -32,21 +40,13 @@ from protocol.join.sponsor import (
     TryCharged,
     TryUndone,
 )
-from protocol.limits import ADMISSION_TIMEOUT, MAX_JOINS, STEP_TIMEOUT
+from protocol.limits import ADMISSION_TIMEOUT, APPROVAL_TIMEOUT, MAX_JOINS, STEP_TIMEOUT
 from protocol.versions import EXPORTER_SIZE, JOIN_EXPORTER
 
 log = structlog.get_logger()
 
 LINGER: Final = 2.0
 """Seconds a refused candidate has to read why before its connection is closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidacy:
-    """Somebody who has proven the password and waits to be let in."""
-
-    name: str
-    digits: str
 
 
 class Sponsoring:
@@ -60,7 +60,6 @@ class Sponsoring:
         node: This device's identity.
         name: What this machine is called.
         spawn: Starts a task.
-        changed: Called when ``waiting`` has changed.
     """
 
     def __init__(
@@ -73,10 +72,8 @@ class Sponsoring:
         node: NodeIdentity,
         name: str,
         spawn: Spawn,
-        changed: Callable[[], None],
     ) -> None:
         self.throttle = Throttle()
-        self.waiting: dict[bytes, Candidacy] = {}
         self._session = session
         self._session_id = session_id
         self._prs = prs
@@ -84,9 +81,10 @@ class Sponsoring:
         self._node = node
         self._name = name
         self._spawn = spawn
-        self._changed = changed
+        self._answers: dict[bytes, asyncio.Future[Decided]] = {}
         self._loop = asyncio.get_running_loop()
         self._running = 0
+        session.on_door = self.take_door_event
 
     async def serve(
         self, connection: Connection, stream: Stream, reader: FrameReader, first: tuple[int, bytes]
@@ -97,7 +95,8 @@ class Sponsoring:
             LinkClosed: If the connection ended.
             RemoteProtocolError: If the candidate broke the protocol.
         """
-        source = source_of(address_of(connection.path.remote))
+        address = address_of(connection.path.remote)
+        source = source_of(address)
         machine = Sponsor(
             session_id=self._session_id,
             prs=self._prs,
@@ -106,7 +105,7 @@ class Sponsoring:
             node=self._node,
             index=self._session.me,
             name=self._name,
-            needs_approval=False,
+            needs_approval=self._asks,
             random_bytes=os.urandom,
         )
         machine.start(now=self._loop.time())
@@ -122,12 +121,16 @@ class Sponsoring:
             return False
         try:
             pump.take(first)
+            wrong_before = self.throttle.wrong(source)
             return await self._run(connection, pump, machine, stream, source)
         except RemoteProtocolError:
             pump.flush()
             raise
         finally:
             self._running -= 1
+            if self.throttle.wrong(source) > wrong_before:
+                # However it ended: a try that went away in between has tried, too.
+                self._report(source, to_sockaddr(from_sockaddr(address))[0], wrong_before)
 
     def _check_room(self, source: bytes) -> None:
         if self._running > MAX_JOINS:
@@ -151,7 +154,8 @@ class Sponsoring:
                     case TryUndone():
                         self.throttle.undo(source)
                     case Authenticated() as candidate:
-                        connection.extend(ADMISSION_TIMEOUT + STEP_TIMEOUT)
+                        wait = APPROVAL_TIMEOUT if machine.needs_approval else ADMISSION_TIMEOUT
+                        connection.extend(wait + STEP_TIMEOUT)
                         decision = self._spawn(self._decide(machine, pump, candidate))
                     case Admitted():
                         return True
@@ -180,10 +184,24 @@ class Sponsoring:
         self, machine: Sponsor, pump: HandshakePump[SponsorEvent], candidate: Authenticated
     ) -> None:
         """Have the candidate admitted, and tell it."""
-        proposal = os.urandom(16)
-        self.waiting[proposal] = Candidacy(candidate.name, candidate.digits)
-        self._changed()
+        session, proposal = self._session, os.urandom(16)
+        outcome: JoinOutcome | None = None
+        by: int | None = None
+        session.on_candidate(candidate.node_key, candidate.name)
+        session.door.candidate_waits(
+            proposal,
+            candidate.name,
+            candidate.email,
+            candidate.digits,
+            asks=machine.needs_approval,
+        )
+        session.drain()
         try:
+            if machine.needs_approval:
+                answer = await self._answer(proposal)
+                if not answer.admitted:
+                    by = answer.by
+                    raise JoinFailed(JoinOutcome.DECLINED)  # noqa: TRY301  # told as any refusal is
             commit = await self._session.propose(
                 proposal, candidate.node_key, candidate.name, candidate.email
             )
@@ -193,10 +211,12 @@ class Sponsoring:
                 # The committer's own trouble; another member may do better.
                 outcome = JoinOutcome.MEMBERS_UNREACHABLE
             machine.refuse(outcome, refused.retry_after)
-            self._session.notice("join_failed", name=candidate.name, reason=refused.code)
+            self._tell_refused(candidate.name, refused.outcome, by)
         except QuintetError:
-            machine.refuse(JoinOutcome.DECLINED)
+            outcome = JoinOutcome.DECLINED
+            machine.refuse(outcome)
         else:
+            session.digits[candidate.node_key] = candidate.digits
             key = self._session.membership.epoch_key(commit.epoch)
             assert key is not None, "admitted in the epoch that has just begun"
             machine.admit(
@@ -207,9 +227,67 @@ class Sponsoring:
                 now=self._loop.time(),
             )
         finally:
-            del self.waiting[proposal]
-            self._changed()
+            session.door.candidate_gone(proposal, outcome, by)
+            session.drain()
         pump.poke()
+
+    @property
+    def _asks(self) -> bool:
+        return self._session.lifecycle.settings.ask_before_join
+
+    async def _answer(self, proposal: bytes) -> Decided:
+        """Return what some member answers; the candidate's own deadline ends the wait."""
+        self._answers[proposal] = self._loop.create_future()
+        try:
+            return await self._answers[proposal]
+        finally:
+            del self._answers[proposal]
+
+    # --- the door ------------------------------------------------------------------------
+
+    def take_door_event(self, event: DoorEvent) -> None:
+        """Act on what happened at the door, here or at another member; tell people."""
+        notice = self._session.notice
+        match event:
+            case Decided(proposal=proposal):
+                answer = self._answers.get(proposal)
+                if answer is not None and not answer.done():
+                    answer.set_result(event)
+            case Arrived(waiting=waiting):
+                if waiting.asks:
+                    notice("join_asked", name=waiting.name)
+            case Refused(name=name, outcome=outcome, by=by):
+                self._tell_refused(name, outcome, by)
+            case SourceWaits(source=source, wrong=wrong):
+                notice("wrong_passwords", source=source, count=wrong)
+            case JoiningPaused(member=member):
+                notice("joining_paused", member=self._name_of(member))
+            case JoiningReopened(by=by):
+                self.throttle.reopen()
+                notice("joining_reopened", member=self._name_of(by))
+
+    def _tell_refused(self, name: str, outcome: JoinOutcome, by: int | None) -> None:
+        if by is None:
+            self._session.notice("join_failed", name=name, reason=JoinFailed(outcome).code)
+        else:
+            self._session.notice("join_declined", name=name, member=self._name_of(by))
+
+    def _name_of(self, member: int) -> str:
+        entry = self._session.membership.roster.entry(member)
+        return "" if entry is None else entry.name
+
+    def _report(self, source: bytes, address: str, wrong_before: int) -> None:
+        """Tell everybody of a wrong try here; name who has just come to its last free one."""
+        now, wrong = self._loop.time(), self.throttle.wrong(source)
+        self._session.door.tries(
+            self.throttle.total,
+            source=address if wrong_before < FREE_TRIES <= wrong else "",
+            wrong=wrong,
+            pause=self.throttle.pause(now=now),
+            closed=self.throttle.is_paused,
+            now=now,
+        )
+        self._session.drain()
 
 
 async def _say_goodbye(pump: HandshakePump[SponsorEvent], stream: Stream) -> None:

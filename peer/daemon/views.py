@@ -67,6 +67,7 @@ def member_views(
     links: Mapping[int, Link],
     *,
     own_address: str | None,
+    trust: Mapping[int, Mapping[str, object]],
 ) -> list[dict[str, Any]]:
     """Return one block per member, in letter order."""
     views: list[dict[str, Any]] = []
@@ -92,6 +93,7 @@ def member_views(
                 "sources": source_views(names[entry.index], record.sources),
                 "address": own_address if link is None else link["address"],
                 "link": link,
+                **trust.get(entry.index, {}),
                 **progress_views(record.progress),
             }
         )

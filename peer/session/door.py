@@ -163,7 +163,7 @@ class Door:
     def candidate_gone(
         self, proposal: bytes, outcome: JoinOutcome | None = None, by: int | None = None
     ) -> None:
-        """Tell all that it waits no more: let in, or refused with *outcome*."""
+        """Tell all that it waits no more: refused with *outcome*, let in, or gone."""
         if self._waiting.pop((self.me, proposal), None) is not None:
             gone = wire.CandidateGone(proposal=proposal, outcome=outcome or 0, by=by)
             self._outbox.append((None, gone))

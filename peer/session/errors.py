@@ -141,3 +141,47 @@ class CandidateUnknown(QuintetError):
 
     def __str__(self) -> str:
         return "nobody of this name waits"
+
+
+class NothingToCompare(QuintetError):
+    """No link to this member has proven its key, so there is nothing to verify yet.
+
+    Args:
+        member: What it is called.
+    """
+
+    code = "member.nothing_to_compare"
+    exit_status = ExitStatus.UNREACHABLE
+
+    def __init__(self, member: str) -> None:
+        super().__init__(member)
+        self.member = member
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"member": self.member}
+
+    def __str__(self) -> str:
+        return "no link to this member"
+
+
+class MemberUnknown(QuintetError):
+    """There is no other member of this letter.
+
+    Args:
+        letter: What was asked for.
+    """
+
+    code = "member.unknown"
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, letter: str) -> None:
+        super().__init__(letter)
+        self.letter = letter
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"letter": self.letter}
+
+    def __str__(self) -> str:
+        return "no other member of this letter"

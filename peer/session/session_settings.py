@@ -155,6 +155,10 @@ KEYS: Final = tuple(SessionSettings.__struct_fields__)
 _SWITCH: Final = {
     **dict.fromkeys(("on", "yes", "true", "1"), True),
     **dict.fromkeys(("off", "no", "false", "0"), False),
+    ask_before_join: Annotated[
+        bool, Meta(description="Let a member decide about everybody who wants to join.")
+    ] = False
+
 }
 _UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
@@ -214,7 +218,7 @@ def _key(name: str) -> str:
 
 
 def _value(key: str, text: str) -> object:
-    if key in ("exclude_hidden", "exclude_system"):
+    if isinstance(getattr(SessionSettings(), key), bool):
         return _SWITCH.get(text.lower(), text)
     if key == "date_tolerance_ms":
         return _milliseconds(text)

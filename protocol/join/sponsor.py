@@ -157,6 +157,11 @@ class Sponsor(Handshake[SponsorState, SponsorEvent]):
         self._pending_at: float | None = None
         self._next_pending = PENDING_USES
 
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a person decides about this join."""
+        return self._needs_approval
+
     def start(self, *, now: float) -> None:
         """Await J1; the proofs must be complete 10 seconds later."""
         self._require(SponsorState.IDLE)

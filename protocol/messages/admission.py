@@ -37,7 +37,7 @@ class CandidateGone(Message, tag="session.candidate_gone"):
 
     proposal: ProposalId
     outcome: Annotated[int, Meta(ge=0, le=21)]
-    """A ``JoinOutcome``; 0 once it is in."""
+    """A ``JoinOutcome``; 0 once it is in, or has gone away by itself."""
     by: MemberIndex | None = None
     """Who declined it."""
 

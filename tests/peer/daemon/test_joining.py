@@ -58,19 +58,13 @@ async def test_who_knows_the_password_becomes_a_member() -> None:
 
 
 async def test_both_people_can_compare_the_same_digits() -> None:
-    """They are shown at the sponsor while the members agree, and at the candidate at the end."""
-    shown: list[str] = []
+    """The sponsor keeps them by the key of who joined."""
     async with at_the_door() as (table, stranger):
-        sponsoring = table[0].attending.sponsoring
-        note = sponsoring._changed
-        sponsoring._changed = lambda: (
-            shown.extend(each.digits for each in sponsoring.waiting.values()),
-            note(),
-        )[-1]
-
+        session = table[0].session
         admission = await join(await stranger.knock(table[0]))
 
-    assert shown == [admission.digits]
+    assert list(session.digits.values()) == [admission.digits]
+    assert list(session.door.waiting) == []
 
 
 async def test_a_wrong_password_is_named_and_the_tries_are_counted() -> None:
