@@ -1,10 +1,11 @@
 """What the operator sees in numbers: no session, no address stands in a label."""
 
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
+from protocol.endpoint.admission import Admission
 from rendezvous.broker import Broker
 from rendezvous.events import (
     ConnectionRefused,
@@ -19,15 +20,28 @@ from rendezvous.events import (
 from rendezvous.reflector import Reflector
 
 
+class StoreHealth(Protocol):
+    """What is shown of the store."""
+
+    failures: int
+    is_reached: bool
+
+
 class Metrics:
     """The figures of one node, in a registry of their own.
 
     Args:
         broker: Asked for sessions and members whenever the figures are read.
         reflector: Asked for answers.
+        admission: Asked who was not let in.
+        store: Asked how often the store failed.
     """
 
-    def __init__(self, broker: Broker, reflector: Reflector) -> None:
+    def __init__(
+        self, broker: Broker, reflector: Reflector, admission: Admission, store: StoreHealth
+    ) -> None:
+        self._admission = admission
+        self._store = store
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         prefix = "quintet_rendezvous"
@@ -77,6 +91,16 @@ class Metrics:
             "Keepalives nobody sent.",
             registry=registry,
         )
+        self._initials = Gauge(
+            f"{prefix}_initials", "First packets not let in.", ["why"], registry=registry
+        )
+        self._half_open = Gauge(
+            f"{prefix}_half_open", "Connections that have not greeted.", registry=registry
+        )
+        self._store_failures = Gauge(
+            f"{prefix}_store_failures", "Times the store did not answer.", registry=registry
+        )
+        self._store_up = Gauge(f"{prefix}_store_up", "Whether it did last.", registry=registry)
         self._latency = Histogram(
             f"{prefix}_introduction_seconds",
             "From the look-up to the start or its failure.",
@@ -105,6 +129,10 @@ class Metrics:
             case _:
                 assert_never(event)
 
+    def turned_away(self, reason: str) -> None:
+        """Count a connection the shell closed."""
+        self._closed.labels(reason).inc()
+
     def render(self) -> bytes:
         """Return all figures in the text format of Prometheus."""
         self._sessions.set(self._broker.sessions)
@@ -112,6 +140,12 @@ class Metrics:
         self._resting.set(self._broker.resting)
         self._introducing.set(self._broker.introducing)
         self._forged.set(self._broker.forged)
+        self._initials.labels("challenged").set(self._admission.challenged)
+        self._initials.labels("turned_away").set(self._admission.turned_away)
+        self._initials.labels("forged").set(self._admission.forged)
+        self._half_open.set(self._admission.unauthenticated)
+        self._store_failures.set(self._store.failures)
+        self._store_up.set(self._store.is_reached)
         self._discovery.labels("answered").set(self._reflector.answered)
         self._discovery.labels("dropped").set(self._reflector.dropped)
         return generate_latest(self._registry)

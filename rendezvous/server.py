@@ -105,7 +105,7 @@ class Server:
             [Address(bytes(4), self.discovery_port), Address(bytes(4), self.port)],
             Rate(questions * 10, questions),
         )
-        self.metrics = Metrics(self.broker, self._reflector)
+        self.metrics = Metrics(self.broker, self._reflector, endpoint.admission, self.sharing)
         self._links: dict[int, _Link] = {}
         self._numbers = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
@@ -134,6 +134,8 @@ class Server:
             alpn_served=RENDEZVOUS_ALPN,
             retry=True,
         )
+        endpoint.admission.most = settings.max_half_open
+        endpoint.admission.most_per_source = settings.max_half_open_per_source
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(endpoint.close, CloseCode.LEAVING, "the node stops")
             second_sockets: list[UdpSocket] = []
@@ -192,6 +194,7 @@ class Server:
                 connection = await self._endpoint.accept()
                 if len(self._links) >= self._settings.max_connections:
                     connection.close(CloseCode.BUSY, "too many connections")
+                    self.metrics.turned_away("too_many")
                 else:
                     tasks.create_task(self._serve(connection))
 
@@ -210,6 +213,7 @@ class Server:
                 await self._read(number, link)
             except RemoteProtocolError as error:
                 connection.close(error.close_code, "protocol")
+                self.metrics.turned_away("malformed")
             finally:
                 del self._links[number]
                 self.metrics.connections.set(len(self._links))
@@ -261,6 +265,7 @@ class Server:
                 link.stream.write_nowait(frame(RENDEZVOUS_FRAME, encode(message)))
             if link.stream.buffered > MAX_UNSENT:
                 link.connection.close(CloseCode.BUSY, "does not read")
+                self.metrics.turned_away("does_not_read")
         for data, address in self.broker.datagrams_to_send():
             self._endpoint.send_datagram(data, to_sockaddr(address))
         while (event := self.broker.next_event()) is not None:

@@ -53,6 +53,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_connections: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Connections served at a time.")
     ] = 20_000
+    max_half_open: Annotated[
+        int, Meta(ge=1, le=100_000, description="Connections that have not greeted, in total.")
+    ] = 256
+    max_half_open_per_source: Annotated[
+        int, Meta(ge=1, le=100_000, description="Connections that have not greeted, per source.")
+    ] = 16
     look_ups_per_minute: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Look-ups of one source address.")
     ] = 20
@@ -78,6 +84,8 @@ DEVELOPMENT = Settings(
     hosts=("127.0.0.1",),
     discovery_port=0,
     health_port=0,
+    max_half_open=4096,
+    max_half_open_per_source=4096,
     look_ups_per_minute=100_000,
     registrations_per_minute=100_000,
     questions_per_second=1_000_000,

@@ -284,7 +284,7 @@ class BrokerClient:
 
     async def _connect(self) -> NodeLink | None:
         failures: list[QuintetError] = []
-        for node in list(self._nodes):
+        for number, node in enumerate(list(self._nodes)):
             try:
                 remotes = await node.resolve()
             except OSError:
@@ -304,6 +304,8 @@ class BrokerClient:
                 assert link.observed is not None
                 link.keep_alive(self._pace.keep_alive)
                 self._link, self._failure = link, None
+                # Once it is lost, whoever comes after it is the likelier to answer.
+                self._nodes = self._nodes[number + 1 :] + self._nodes[: number + 1]
                 self._tell(NodeUp(node, link.fingerprint, link.observed))
                 self._changed.give()
                 return link

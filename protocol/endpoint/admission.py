@@ -45,9 +45,19 @@ class Admission:
     Args:
         retry: Whether strangers may connect after proving their address.
         random_bytes: Source of connection IDs.
+
+    Attributes:
+        most: Unauthenticated connections in total.
+        most_per_source: The same of one source address.
+        challenged: Initials answered with a Retry.
+        turned_away: Initials there was no room for.
+        forged: Initials with a token that is not ours for this address.
     """
 
     def __init__(self, *, retry: bool, random_bytes: Callable[[int], bytes]) -> None:
+        self.most = MAX_UNAUTHENTICATED
+        self.most_per_source = MAX_UNAUTHENTICATED_PER_SOURCE
+        self.challenged = self.turned_away = self.forged = 0
         self._tokens = QuicRetryTokenHandler() if retry else None
         self._random_bytes = random_bytes
         self._allowed: dict[Remote, float] = {}
@@ -70,12 +80,14 @@ class Admission:
         assert header.version is not None
         address = address_of(source)
         if not self._room(address):
+            self.turned_away += 1
             return None
         if self._allowed.get(source, 0.0) > now and not header.token:
             return Admitted(header.destination_cid)
         if self._tokens is None:
             return None
         if not header.token:
+            self.challenged += 1
             return Challenge(self._retry_packet(header, address, now))
         try:
             original = self._tokens.validate_token(
@@ -85,6 +97,7 @@ class Admission:
                 now=now,
             )
         except ValueError:
+            self.forged += 1
             return None
         return Admitted(original, header.destination_cid)
 
@@ -108,8 +121,8 @@ class Admission:
 
     def _room(self, address: Address) -> bool:
         return (
-            self._total < MAX_UNAUTHENTICATED
-            and self._sources.get(source_of(address), 0) < MAX_UNAUTHENTICATED_PER_SOURCE
+            self._total < self.most
+            and self._sources.get(source_of(address), 0) < self.most_per_source
         )
 
     def _retry_packet(self, header: QuicHeader, address: Address, now: float) -> bytes:

@@ -157,6 +157,11 @@ class Endpoint:
         """All connections, those being closed included."""
         return list(self._connections)
 
+    @property
+    def admission(self) -> Admission:
+        """Who may open a connection, and how many were turned away."""
+        return self._admission
+
     def allow(self, remote: Remote, until: float) -> None:
         """Admit connections from *remote* without Retry until the loop time *until*."""
         self._admission.allow(remote, until, self._loop.time())

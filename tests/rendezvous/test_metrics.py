@@ -2,6 +2,7 @@ from typing import Any, cast
 
 import pytest
 
+from protocol.endpoint.admission import Admission
 from protocol.errors import CloseCode, NodeRefusal
 from rendezvous.events import (
     ConnectionRefused,
@@ -28,11 +29,20 @@ class IdleBroker:
     forged = 1
 
 
+class LostStore:
+    """A store that failed."""
+
+    failures = 4
+    is_reached = False
+
+
 @pytest.fixture
 def metrics() -> Metrics:
     """Figures of an idle node."""
     broker: Any = IdleBroker()
-    return Metrics(cast("Any", broker), Reflector([]))
+    admission = Admission(retry=True, random_bytes=bytes)
+    admission.challenged, admission.turned_away, admission.forged = 3, 2, 1
+    return Metrics(cast("Any", broker), Reflector([]), admission, LostStore())
 
 
 @pytest.mark.parametrize(
@@ -75,3 +85,17 @@ def test_sessions_and_datagrams_are_read_when_asked(metrics: Metrics) -> None:
     assert "quintet_rendezvous_introductions_pending 2.0" in lines
     assert "quintet_rendezvous_forged_datagrams 1.0" in lines
     assert 'quintet_rendezvous_discovery_datagrams{result="answered"} 0.0' in lines
+    assert 'quintet_rendezvous_initials{why="challenged"} 3.0' in lines
+    assert 'quintet_rendezvous_initials{why="turned_away"} 2.0' in lines
+    assert 'quintet_rendezvous_initials{why="forged"} 1.0' in lines
+    assert "quintet_rendezvous_half_open 0.0" in lines
+    assert "quintet_rendezvous_store_failures 4.0" in lines
+    assert "quintet_rendezvous_store_up 0.0" in lines
+
+
+def test_what_the_shell_closes_is_counted(metrics: Metrics) -> None:
+    """Beside what the broker closes."""
+    metrics.turned_away("too_many")
+
+    line = 'quintet_rendezvous_connections_refused_total{reason="too_many"} 1.0'
+    assert line in metrics.render().decode().splitlines()

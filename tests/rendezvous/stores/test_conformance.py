@@ -1,10 +1,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from rendezvous.records import Claim, Presence, Record, Store, StoreUnavailable
+from rendezvous.records import Claim, Presence, Record, Store
 from rendezvous.stores.memory import MemoryStore, SharedMemory
 from rendezvous.stores.redis import RedisStore
 from tests.harness.redis_server import RedisServer, running_redis
@@ -160,113 +159,3 @@ async def test_a_node_that_closed_takes_no_notes(stores: tuple[Store, Store]) ->
     await eventually(lambda: here.tell(THERE, b"note"), False)
 
     assert not await here.tell(THERE, b"note")
-
-
-async def test_a_node_that_died_with_a_loan_holds_nobody_up(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The loan ends by itself, and what it would have brought back is refused."""
-    monkeypatch.setattr("rendezvous.stores.redis.LOAN", 0.05)
-    here, there = RedisStore(redis_server.url), RedisStore(redis_server.url)
-    await here.open(HERE)
-    await there.open(THERE)
-    await here.borrow(SESSION)
-
-    async with asyncio.timeout(2):
-        await there.borrow(SESSION)
-    with pytest.raises(StoreUnavailable, match="over"):
-        await here.give_back(SESSION, record(), 600.0)
-
-    await there.put_back(SESSION)
-    await here.close()
-    await there.close()
-
-
-async def test_a_loan_that_does_not_come_back_is_given_up(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The request is refused instead of waiting for ever."""
-    monkeypatch.setattr("rendezvous.stores.redis.PATIENCE", 0.05)
-    here, there = RedisStore(redis_server.url), RedisStore(redis_server.url)
-    await here.open(HERE)
-    await there.open(THERE)
-    await here.borrow(SESSION)
-
-    with pytest.raises(StoreUnavailable):
-        await there.borrow(SESSION)
-
-    await here.put_back(SESSION)
-    await here.close()
-    await there.close()
-
-
-async def test_a_server_that_is_away_is_unavailable_and_comes_back(tmp_path: Path) -> None:
-    """Every call says so with one kind of error that names no address."""
-    with running_redis(tmp_path) as server:
-        store = RedisStore(server.url)
-        await store.open(HERE)
-        server.kill()
-        calls = [
-            lambda: store.read(SESSION),
-            lambda: store.borrow(SESSION),
-            lambda: store.give_back(SESSION, record(), 1.0),
-            lambda: store.put_back(SESSION),
-            lambda: store.tell(THERE, b""),
-            store.next_note,
-            store.next_note,
-        ]
-        for call in calls:
-            with pytest.raises(StoreUnavailable) as error:
-                await call()
-            assert "127.0.0.1" not in str(error.value)
-        server.start()
-        await keep(store, record())
-        async with asyncio.TaskGroup() as tasks:
-            waiting = tasks.create_task(store.next_note())
-            await eventually(lambda: store.tell(HERE, b"note"), True)
-        again = await store.read(SESSION)
-        await store.close()
-
-    assert again is not None
-    assert waiting.result() == b"note"
-
-
-async def test_a_record_of_another_version_is_as_good_as_none(redis_server: RedisServer) -> None:
-    """Neither garbage nor something huge is taken in."""
-    store = RedisStore(redis_server.url)
-    await store.open(HERE)
-    found = []
-    for data in (b"\xff", bytes(100_000)):
-        await store._client.set(f"quintet:{{{SESSION}}}:record", data, px=60_000)
-        found.append(await store.read(SESSION))
-    await keep(store, None)
-    await store.close()
-
-    assert found == [None, None]
-
-
-async def test_notes_for_a_node_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a node does not take is lost at last."""
-    monkeypatch.setattr("rendezvous.stores.memory.MAX_NOTES", 1)
-    store = MemoryStore(lambda: 0.0)
-    await store.open(HERE)
-
-    await store.tell(HERE, b"first")
-    await store.tell(HERE, b"lost")
-
-    assert await store.next_note() == b"first"
-
-
-async def test_records_in_memory_leave_in_the_order_they_expire() -> None:
-    """One that changed without a refresh does not outlive its time."""
-    now = 0.0
-    store = MemoryStore(lambda: now)
-    for name, lifetime in (("first", 10.0), ("second", 20.0), ("first", 9.0)):
-        await store.borrow(name)
-        await store.give_back(name, record(), lifetime)
-
-    now = 15.0
-    store.expire()
-
-    assert len(store) == 1
-    assert await store.read("second") is not None
