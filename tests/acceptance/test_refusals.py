@@ -90,7 +90,7 @@ def test_the_sixth_is_refused_and_a_place_that_is_left_can_be_taken(
     assert_refused(finn.join(secrets), "E07", ExitStatus.REFUSED)
 
     five[4].ok("leave", "--yes")
-    five[0].wait_until(lambda view: len(view["members"]) == 4)
+    five[0].wait_for_present(4)
     assert finn.join(secrets).status == 0
     members = [*five[:4], finn]
     for peer in members:
@@ -291,7 +291,7 @@ def test_a_tripped_brake_stops_everything_until_its_own_computer_lifts_it(
     assert answer.status == ExitStatus.BRAKE, answer
     assert len(list(ben.root.glob("only here *"))) == 60
 
-    ben.ok("sync", "--allow-deletes", "100")
+    ben.ok("sync", "--yes", "--allow-deletes", "100")
     wait_for(lambda: anna.run("sync", "--yes", "--wait").status == 0, within=30)
     assert not list(ben.root.glob("only here *"))
     assert len(list(ben.root.glob(".quintet/trash/**/only here *"))) == 60

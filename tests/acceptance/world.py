@@ -374,8 +374,14 @@ class PeerProcess:
         try:
             wait_for(look, within=within)
         except NotInTime:
-            raise NotInTime(f"{self.name} waits in vain: {json.dumps(last, indent=1)}") from None
+            raise NotInTime(f"{self.name} waits in vain: {json.dumps(last)}") from None
         return last
+
+    def wait_for_present(self, count: int) -> dict[str, Any]:
+        """Return the first view with *count* members that have not left."""
+        return self.wait_until(
+            lambda view: sum(member["state"] != "left" for member in view["members"]) == count
+        )
 
     def wait_for_members(self, count: int) -> None:
         """Return when it has links to all of *count* members, each with a source."""
