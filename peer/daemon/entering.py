@@ -198,6 +198,9 @@ async def _join_first(
         except QuintetError as error:
             reached.close()
             log.info("entering.member_lost", code=error.code)
+        except BaseException:
+            reached.close()
+            raise
     raise last
 
 

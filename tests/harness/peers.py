@@ -1,16 +1,23 @@
 """Whole peers in one process: a node, state folders, data folders, sockets of the loopback."""
 
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from peer.daemon.facade import Peer
 from peer.session.phases import Phase
 from peer.settings import Identity, Settings
+from protocol.credentials import Secret
+from protocol.crypto import password
+from protocol.crypto.rsa_seal import CandidateKey
 from rendezvous.server import Server
 from tests.harness.nodes import LOOPBACK, running_node
+from tests.harness.rsa_pairs import PAIR
 from tests.harness.waiting import until
 
 
@@ -122,3 +129,16 @@ async def house(state: Path, **settings: Any) -> AsyncIterator[House]:
         finally:
             for peer in built.peers.values():
                 await peer.close()
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let keys and passwords cost nothing: what they protect is tested elsewhere."""
+
+    def stretched(label: str, *words: str) -> Secret:
+        return Secret(hashlib.sha256("\0".join((label, *words)).encode()).digest())
+
+    monkeypatch.setattr(CandidateKey, "generate", staticmethod(lambda: PAIR))
+    monkeypatch.setattr(
+        password, "derive_prs", lambda secret, sid: stretched("prs", secret.shown(), sid.value)
+    )
+    monkeypatch.setattr(password, "derive_tag_key", lambda sid: stretched("tag", sid.value))
