@@ -97,7 +97,7 @@ def status(app: App, view: Mapping[str, Any]) -> None:
     rows = [
         [
             member["letter"],
-            member["name"] + (f" ({app.text('status.me')})" if member["me"] else ""),
+            member["name"] + _remark(app, member),
             app.text(f"member.{member['state']}"),
             link_text(app, member),
             ", ".join(f"{source['code']} {source['path']}" for source in member["sources"]),
@@ -109,9 +109,20 @@ def status(app: App, view: Mapping[str, Any]) -> None:
         rows,
     )
     for joining in view.get("joining", ()):
-        click.echo(app.text("status.joining", **shown_values(joining)))
+        key = "status.asks" if joining.get("asks") else "status.joining"
+        click.echo(app.text(key, **shown_values(joining)))
+    for pause in session.get("joining_paused", ()):
+        click.echo(app.text("status.paused", letter=pause["letter"]))
     totals(app, view.get("comparison"))
     outcome(app, view)
+
+
+def _remark(app: App, member: Mapping[str, Any]) -> str:
+    """Return what stands behind a member's name: that it is here, or what is known of its key."""
+    if member["me"]:
+        return f" ({app.text('status.me')})"
+    known = member.get("known", "new")
+    return "" if known == "new" else f" ({app.text(f'known.{known}')})"
 
 
 def link_text(app: App, member: Mapping[str, Any]) -> str:

@@ -74,7 +74,7 @@ def start_command(
     node = None if lan else rendezvous or app.resolved.settings.rendezvous or None
     body = {"sources": absolute(paths), "rendezvous": node, "lan": lan, "create": create}
     client.post("session/start", body)
-    _put_secrets(app, client.get("session/secrets"), qr=qr, as_json=as_json)
+    put_secrets(app, client.get("session/secrets"), qr=qr, as_json=as_json)
     if members is None or preset is None:
         return 0
     return _whole_session(
@@ -82,7 +82,8 @@ def start_command(
     )
 
 
-def _put_secrets(app: App, told: dict[str, str], *, qr: bool, as_json: bool) -> None:
+def put_secrets(app: App, told: dict[str, str], *, qr: bool, as_json: bool) -> None:
+    """Print Session ID, password and invitation."""
     if as_json:
         put_json(dict(told))
         return
@@ -143,6 +144,7 @@ def all_here(view: View, members: int) -> bool:
 )
 @option("--rendezvous", metavar="HOST[:PORT][#FINGERPRINT]", help="option.rendezvous")
 @name_option
+@option("--accept-new-key", is_flag=True, help="option.accept_new_key")
 @json_option
 def join_command(
     app: App,
@@ -153,6 +155,7 @@ def join_command(
     invitation: Path | None,
     rendezvous: str | None,
     name: str | None,
+    accept_new_key: bool,
     as_json: bool,
 ) -> None:
     from peer.cli import secret_input
@@ -174,6 +177,7 @@ def join_command(
         body = _asked(app, session_id)
     if "invitation" not in body:
         body["rendezvous"] = rendezvous or app.resolved.settings.rendezvous or None
+    body["accept_new_key"] = accept_new_key
     client = client_named(app, name)
     client.post("session/join", {**body, "sources": absolute(paths)})
     view = client.get("state")

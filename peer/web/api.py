@@ -21,6 +21,7 @@ from peer.web.bodies import (
     AddSource,
     Body,
     ComparisonQuery,
+    Decide,
     Entry,
     Join,
     Launch,
@@ -33,6 +34,7 @@ from peer.web.bodies import (
     Start,
     StartSync,
     StateQuery,
+    Verify,
 )
 from peer.web.guard import LAUNCH_PATH, Guard, Handler, refusal
 from peer.web.peer_like import PeerLike
@@ -118,16 +120,44 @@ async def _start(api: Api, body: Start, _path: dict[str, str]) -> object:
 
 async def _join(api: Api, body: Join, _path: dict[str, str]) -> object:
     if body.invitation:
-        await api.peer.join_by_invitation(invitation=body.invitation, sources=body.sources)
+        await api.peer.join_by_invitation(
+            invitation=body.invitation,
+            sources=body.sources,
+            accept_new_key=body.accept_new_key,
+        )
     else:
         await api.peer.join(
             session_id=body.session_id,
             password=body.password,
             rendezvous=body.rendezvous,
             sources=body.sources,
+            accept_new_key=body.accept_new_key,
         )
     api.recent.add(*body.sources)
     return {}
+
+
+async def _decide(api: Api, body: Decide, _path: dict[str, str]) -> object:
+    await api.peer.decide_candidate(body.name, admit=body.admit)
+    return {}
+
+
+async def _allow(api: Api, _body: object, _path: dict[str, str]) -> object:
+    await api.peer.allow_joining()
+    return {}
+
+
+async def _peers(api: Api, _body: object, _path: dict[str, str]) -> object:
+    return {"peers": api.peer.peers()}
+
+
+async def _verify_peer(api: Api, body: Verify, _path: dict[str, str]) -> object:
+    await api.peer.verify_peer(body.letter)
+    return {}
+
+
+async def _forget_peer(api: Api, _body: object, path: dict[str, str]) -> object:
+    return {"forgotten": await api.peer.forget_peer(path["name"])}
 
 
 async def _secrets(api: Api, _body: object, _path: dict[str, str]) -> object:
@@ -265,6 +295,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     _post("session/join", "Join a session.", _join, Join),
     _post("session/leave", "Leave the session.", _leave, Leave),
     _post("session/restart", "Go back to the preparation.", _restart),
+    _post("joining/decide", "Let in, or decline, somebody who waits.", _decide, Decide),
+    _post("joining/allow", "Allow joining again after wrong passwords.", _allow),
+    _get("peers", "The devices this computer has met.", _peers),
+    _post("peers/verify", "Say that both screens show the same.", _verify_peer, Verify),
+    Route(
+        method="DELETE",
+        path="/api/v1/peers/{name}",
+        does="Forget every device of this name.",
+        answer=_forget_peer,
+    ),
     _get("session/secrets", "Session ID, password and invitation.", _secrets),
     _get("session/qr", "The invitation as a QR code, an SVG path.", _qr),
     _get("folders", "What stands in a folder of this computer.", _folders, Look),

@@ -74,9 +74,23 @@ class Join(Body):
     invitation: Text = ""
     rendezvous: Text | None = None
     sources: Texts = []
+    accept_new_key: bool = False
 
     def __repr__(self) -> str:
         return "Join(…)"
+
+
+class Decide(Body):
+    """Lets in, or declines, whoever of this name waits for an answer."""
+
+    name: Text
+    admit: bool
+
+
+class Verify(Body):
+    """Says that a person has compared what a member's screen shows."""
+
+    letter: Annotated[str, Meta(min_length=1, max_length=1)]
 
 
 class Leave(Body):

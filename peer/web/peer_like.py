@@ -9,6 +9,7 @@ LinkState = Literal["up", "connecting", "down"]
 LinkKind = Literal["lan", "direct", "loopback"]
 SyncState = Literal["running", "done", "done_with_errors", "aborted", "failed"]
 ProofState = Literal["running", "equal", "deviates"]
+Known = Literal["new", "known", "verified", "changed"]
 SourceKind = Literal["directory", "file"]
 MemberState = Literal[
     "joining",
@@ -47,12 +48,34 @@ class PeerLike(Protocol):
     ) -> None: ...
 
     async def join(
-        self, *, session_id: str, password: str, rendezvous: str | None, sources: list[str]
+        self,
+        *,
+        session_id: str,
+        password: str,
+        rendezvous: str | None,
+        sources: list[str],
+        accept_new_key: bool = False,
     ) -> None:
         """Return when this peer is a member."""
         ...
 
-    async def join_by_invitation(self, *, invitation: str, sources: list[str]) -> None: ...
+    async def join_by_invitation(
+        self, *, invitation: str, sources: list[str], accept_new_key: bool = False
+    ) -> None: ...
+
+    async def decide_candidate(self, name: str, *, admit: bool) -> None: ...
+
+    async def allow_joining(self) -> None: ...
+
+    def peers(self) -> list[dict[str, object]]:
+        """Return ``[{"name", "fingerprint", "first_seen", "last_seen", "verified"}]``."""
+        ...
+
+    async def verify_peer(self, letter: str) -> None: ...
+
+    async def forget_peer(self, name: str) -> int:
+        """Return how many devices of this name there were."""
+        ...
 
     def secrets(self) -> dict[str, str]:
         """Return ``session_id``, ``password`` and ``invitation``."""

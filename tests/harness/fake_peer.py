@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from peer.errors import AlreadyInSession, NoSession, RightMissing, SessionAlone, WrongPhase
+from peer.session.errors import CandidateUnknown
 from peer.web.app import LocalApi
 from protocol.errors import JoinFailed, JoinOutcome, SecretUnusable
 
@@ -28,6 +29,9 @@ def _member(letter: str, *, me: bool, sources: list[dict[str, str]]) -> dict[str
         "index": ord(letter) - ord("A"),
         "name": f"Computer {letter}",
         "email": "",
+        "known": "new",
+        "digits": None if me else "4821 0937 5512",
+        "fingerprint": f"{letter}000 " * 7 + "0000",
         "me": me,
         "state": "waiting_inventory",
         "sources": sources,
@@ -58,6 +62,9 @@ class FakePeer:
         self.others = others
         self.leader = "A"
         self.calls: list[str] = []
+        self.accepted_new_key = False
+        self.known: list[dict[str, object]] = []
+        self.joining: list[dict[str, object]] = []
         self.joined_with: dict[str, object] = {}
         self.allowed_deletes: int | None = None
         self._rules: dict[str, Any] = {"preset": None, "rules": []}
@@ -104,7 +111,7 @@ class FakePeer:
             },
             "session": self._session,
             "members": self._members,
-            "joining": [],
+            "joining": self.joining,
             "comparison": TOTALS if compared else None,
             "plan": self._plan() if compared else None,
             "sync": self._sync,
@@ -148,8 +155,15 @@ class FakePeer:
         self._touch(f"start {rendezvous} {lan}")
 
     async def join(
-        self, *, session_id: str, password: str, rendezvous: str | None, sources: list[str]
+        self,
+        *,
+        session_id: str,
+        password: str,
+        rendezvous: str | None,
+        sources: list[str],
+        accept_new_key: bool = False,
     ) -> None:
+        self.accepted_new_key = accept_new_key
         if session_id.replace("-", "") != SESSION_ID:
             raise SecretUnusable("session_id")
         if password.replace("-", "") != PASSWORD:
@@ -157,11 +171,37 @@ class FakePeer:
         self._enter(sources)
         self._touch("join")
 
-    async def join_by_invitation(self, *, invitation: str, sources: list[str]) -> None:
+    async def join_by_invitation(
+        self, *, invitation: str, sources: list[str], accept_new_key: bool = False
+    ) -> None:
+        self.accepted_new_key = accept_new_key
         if invitation != INVITATION:
             raise SecretUnusable("invitation")
         self._enter(sources)
         self._touch("join")
+
+    async def decide_candidate(self, name: str, *, admit: bool) -> None:
+        self._need()
+        if name != "Laptop":
+            raise CandidateUnknown(name)
+        self._touch(f"decide {name} {admit}")
+
+    async def allow_joining(self) -> None:
+        self._need()
+        self._touch("allow_joining")
+
+    def peers(self) -> list[dict[str, object]]:
+        return self.known
+
+    async def verify_peer(self, letter: str) -> None:
+        self._need()
+        self._touch(f"verify {letter}")
+
+    async def forget_peer(self, name: str) -> int:
+        count = len(self.known)
+        self.known = [each for each in self.known if each["name"] != name]
+        self._touch(f"forget {name}")
+        return count - len(self.known)
 
     def secrets(self) -> dict[str, str]:
         self._need()

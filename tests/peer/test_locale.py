@@ -23,7 +23,7 @@ ENGLISH = locale.catalogue("en")
 FRENCH = locale.catalogue("fr")
 
 DYNAMIC = re.compile(
-    r"^(phase|node_state|member|link|kind|sync|proof|demo|plan|status|compare|source)\."
+    r"^(phase|node_state|member|link|kind|sync|proof|demo|known|peers|plan|status|compare|source)\."
 )
 """Keys put together from a word of a closed table; the word itself stands in the code."""
 
@@ -80,7 +80,7 @@ def _is_used(key: str) -> bool:
     if prefix == "page":
         return _is_used_by_the_page(key, rest)
     if prefix in {"hint", "notice", "reason"}:
-        return rest in LITERALS
+        return rest in LITERALS or rest in {f"E{outcome:02}" for outcome in JoinOutcome}
     if prefix == "command":
         return rest in COMMANDS or rest in LITERALS
     if prefix == "setting":
@@ -135,6 +135,7 @@ def _codes() -> Iterator[str]:
 WORDS = {
     "phase": peer_like.Phase, "node_state": peer_like.NodeState, "member": peer_like.MemberState,
     "sync": peer_like.SyncState, "proof": peer_like.ProofState, "kind": peer_like.SourceKind, "link": peer_like.LinkKind,
+    "known": peer_like.Known,
 }  # fmt: skip
 
 
