@@ -2,6 +2,7 @@
 
 import datetime as dt
 import enum
+import itertools
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from peer.comparison.comparison import Cell, Item
+from peer.comparison.comparison import Cell, Comparison, Item
 from peer.comparison.expressions import (
     MAX_SIZE,
     Reader,
@@ -20,6 +21,7 @@ from peer.comparison.expressions import (
     size_of,
     unexpected,
 )
+from peer.comparison.matching import NO_GROUP
 from peer.errors import ExpressionMalformed, Problem
 from protocol.ids import MemberIndex
 from protocol.messages.base import Value
@@ -142,7 +144,7 @@ class Compared(Value, tag="compare"):
             return self._apply(left, _number(other, self.field), context)
         if isinstance(right, Amount):
             return self._apply(left, right.size, context)
-        return self._apply(left, right.ns + (context.now_ns if right.relative else 0), context)
+        return self._apply(left, _moment(right, context), context)
 
     def _apply(self, left: Cell, number: int, context: Context) -> bool:
         if self.field is not Field.CONTENT and left.kind is not Kind.FILE:
@@ -151,6 +153,77 @@ class Compared(Value, tag="compare"):
         if self.field is Field.DATE and abs(difference) <= context.tolerance_ns:
             difference = 0
         return _OPERATORS[self.operator](difference, 0)
+
+
+def mask_of(compared: Compared, comparison: Comparison, context: Context) -> bytes:
+    """Return a byte for every item: whether *compared* is true of it.
+
+    The same as ``holds`` of each, by columns.
+    """
+    left, right = compared.left, compared.right
+    sides = [left, right] if isinstance(right, Side) else [left]
+    if compared.field is Field.CONTENT and all(side.line is None for side in sides):
+        return comparison.mask_by_sample(lambda item: compared.holds(item, context))
+    flags = bytearray(len(comparison))
+    positions = [_position(side, comparison, context) for side in sides]
+    if None in positions or compared.field is Field.CONTENT:
+        return _one_by_one(compared, comparison, context, flags)
+    # Every side is a file that may be looked at; what line it is in is asked last.
+    at = [position for position in positions if position is not None]
+    files = comparison.mask(
+        lambda kind: all(
+            kind.kinds[p] == Kind.FILE and kind.matched.contents[p] != NO_GROUP for p in at
+        )
+    )
+    values = [
+        (
+            comparison.numbers_of(position),
+            getattr(
+                comparison.inventories[position],
+                "sizes" if compared.field is Field.SIZE else "mtimes",
+            ),
+        )
+        for position in at
+    ]
+    if any(side.line is not None for side in sides):
+        return _one_by_one(compared, comparison, context, flags, files)
+    tolerance = context.tolerance_ns if compared.field is Field.DATE else 0
+    holds = _OPERATORS[compared.operator]
+    numbers, column = values[0]
+    rows = itertools.compress(range(len(comparison)), files)
+    if isinstance(right, Side):
+        others, other = values[1]
+        for row in rows:
+            difference = column[numbers[row]] - other[others[row]]
+            flags[row] = holds(0 if -tolerance <= difference <= tolerance else difference, 0)
+    else:
+        fixed = right.size if isinstance(right, Amount) else _moment(right, context)
+        for row in rows:
+            difference = column[numbers[row]] - fixed
+            flags[row] = holds(0 if -tolerance <= difference <= tolerance else difference, 0)
+    return bytes(flags)
+
+
+def _moment(instant: Instant, context: Context) -> int:
+    return instant.ns + (context.now_ns if instant.relative else 0)
+
+
+def _position(side: Side, comparison: Comparison, context: Context) -> int | None:
+    member = context.to if side.member is None else side.member
+    return None if member is None else comparison.members.index(member)
+
+
+def _one_by_one(
+    compared: Compared,
+    comparison: Comparison,
+    context: Context,
+    flags: bytearray,
+    candidates: bytes | None = None,
+) -> bytes:
+    rows = range(len(comparison))
+    for row in rows if candidates is None else itertools.compress(rows, candidates):
+        flags[row] = compared.holds(comparison.item(row), context)
+    return bytes(flags)
 
 
 def _number(cell: Cell, field: Field) -> int:

@@ -7,21 +7,20 @@ them fit.
 
 import array
 import bisect
+import functools
+import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from peer.comparison.matching import NO_GROUP, Matched, Matcher, Status
+from peer.comparison.texts import Texts
 from peer.inventory.entries import MemberInventory
-from peer.inventory.names import Key, folded, key_of
-from peer.inventory.pairing import ABSENT, Block, Merge, Place, insensitive, tolerance_ns
+from peer.inventory.names import Key, folded, identity, key_of
+from peer.inventory.pairing import ABSENT, Block, Merge, insensitive, tolerance_ns
 from peer.session.session_settings import DataType, Metadata, SessionSettings
-from protocol.messages.inventory import Entry, Kind, RelPath
-
-_HASHED: Final = 1
-_TWIN: Final = 2
-_ROW: Final = 4
+from protocol.messages.inventory import MAX_TIME_NS, Entry, Kind, RelPath
 
 
 class Cell:
@@ -182,6 +181,25 @@ class Summary:
         return self.statuses[Status.EQUAL] == self.items
 
 
+_NOTHING: Final = -MAX_TIME_NS - 1
+"""Below every date and size."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowKind:
+    """What rows have in common that differ in names, sizes and dates only."""
+
+    matched: Matched
+    kinds: tuple[int, ...]
+    """By member's position: what stands there, blocked or not; 0 for nothing."""
+    twin: bool
+    row: bool
+
+
+def _present(kind: RowKind, *, position: int) -> bool:
+    return kind.matched.contents[position] != NO_GROUP
+
+
 class Comparison:
     """The items of a session, sorted by line and path; parents before children.
 
@@ -206,108 +224,206 @@ class Comparison:
         self.tolerance_ns = tolerance_ns(settings, inventories)
         self.insensitive = insensitive(settings, inventories)
         self.summary = Summary()
-        self._keys: list[Key] = []
+        self._parents = array.array("i")
+        """Row of the directory each row is in; -1 directly in a source."""
         self._lines = bytearray()
-        self._statuses = bytearray()
-        self._flags = bytearray()
         self._numbers = [array.array("i") for _ in inventories]
-        self._blocks = [bytearray() for _ in inventories]
-        self._contents = [array.array("b") for _ in inventories]
-        self._groups = [array.array("b") for _ in inventories]
+        self._sorts = array.array("H")
+        """Which of ``_kinds_of_rows`` each row is: most of a million rows are of a few."""
+        self._kinds_of_rows: list[RowKind] = []
+        self._samples: list[int] = []
+        """The first row of each kind."""
+        self._texts: Texts | None = None
         merge = Merge(inventories, settings, without=without)
+        self.lines = merge.lines
+        """By line and member's position: which of its sources belong to the line."""
         self.occupied = merge.occupied
         """By position: line and key of directories that hold something skipped."""
+        self._compare(merge)
+        self._count()
+
+    def _compare(self, merge: Merge) -> None:
+        inventories = self.inventories
         matcher = Matcher(
             inventories,
             tolerance=self.tolerance_ns,
-            modes=settings.metadata is Metadata.DATES_AND_MODE,
+            modes=self.settings.metadata is Metadata.DATES_AND_MODE,
         )
-        fold: tuple[int, Key] | None = None
-        for place in merge.places():
-            self._add(place, matcher.match(place), twin=fold == (place.line, place.fold))
-            fold = place.line, place.fold
-        self._count_clashes()
+        only_files = self.settings.data_type is DataType.FILES
+        known: dict[tuple[Matched, tuple[int, ...], bool], int] = {}
+        # The rows of the directories the present one is in, from the top.
+        above: list[int] = []
+        kinds = [inventory.kinds for inventory in inventories]
+        match, columns = matcher.match, self._numbers
+        for row, place in enumerate(merge.places()):
+            numbers = place.numbers
+            matched = match(place)
+            what = tuple(
+                [
+                    0 if number == ABSENT else of[number]
+                    for number, of in zip(numbers, kinds, strict=True)
+                ]
+            )
+            sort = matched, what, place.twin
+            index = known.get(sort)
+            if index is None:
+                index = known[sort] = len(known)
+                is_row = not only_files or any(kind not in (0, Kind.DIRECTORY) for kind in what)
+                self._samples.append(row)
+                self._kinds_of_rows.append(RowKind(matched, what, place.twin, is_row))
+            self._sorts.append(index)
+            self._lines.append(place.line)
+            for column, number in zip(columns, numbers, strict=True):
+                column.append(number)
+            del above[place.depth :]
+            self._parents.append(above[-1] if above else -1)
+            if Kind.DIRECTORY in what:
+                above.append(row)
 
-    def _add(self, place: Place, matched: Matched, *, twin: bool) -> None:
-        row = self.settings.data_type is not DataType.FILES or any(
-            number != ABSENT and not inventory.is_directory(number)
-            for inventory, number in zip(self.inventories, place.numbers, strict=True)
-        )
-        if twin:
-            self._flags[-1] |= _TWIN
-        self._keys.append(place.key)
-        self._lines.append(place.line)
-        self._statuses.append(matched.status)
-        self._flags.append(_HASHED * matched.hashed | _TWIN * twin | _ROW * row)
-        for position, number in enumerate(place.numbers):
-            self._numbers[position].append(number)
-            self._blocks[position].append(matched.blocks[position])
-            self._contents[position].append(matched.contents[position])
-            self._groups[position].append(matched.groups[position])
-        if row:
-            self._count(place, matched)
-
-    def _count(self, place: Place, matched: Matched) -> None:
+    def _count(self) -> None:
         summary = self.summary
-        summary.items += 1
-        summary.statuses[matched.status] += 1
-        summary.unhashed += not matched.hashed
+        for index, count in Counter(self._sorts).items():
+            kind = self._kinds_of_rows[index]
+            if kind.row:
+                self._count_kind(kind, count)
+        summary.missing = Counter(dict(sorted(summary.missing.items())))
+
+    def _count_kind(self, kind: "RowKind", count: int) -> None:
+        summary, matched = self.summary, kind.matched
+        summary.items += count
+        summary.statuses[matched.status] += count
+        summary.unhashed += count * (not matched.hashed)
+        if kind.twin or Block.NAME_CLASH in matched.blocks:
+            summary.name_clashes += count
         holders = []
         others_miss = True
-        for member, number, block in zip(self.members, place.numbers, matched.blocks, strict=True):
+        for member, block, content in zip(
+            self.members, matched.blocks, matched.contents, strict=True
+        ):
             if block:
-                summary.blocked[member] += block is not Block.NO_SOURCE
-                others_miss = others_miss and block is Block.NO_SOURCE
-            elif number == ABSENT:
-                summary.missing[member] += 1
+                if block is not Block.NO_SOURCE:
+                    summary.blocked[member] += count
+                    others_miss = False
+            elif content == NO_GROUP:
+                summary.missing[member] += count
             else:
                 holders.append(member)
         if len(holders) == 1 and others_miss:
-            summary.only[holders[0]] += 1
-
-    def _count_clashes(self) -> None:
-        self.summary.name_clashes = sum(
-            bool(flags & _TWIN) or any(blocks[n] == Block.NAME_CLASH for blocks in self._blocks)
-            for n, flags in enumerate(self._flags)
-            if flags & _ROW
-        )
+            summary.only[holders[0]] += count
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._sorts)
 
     def __iter__(self) -> Iterator[Item]:
         return map(self.item, range(len(self)))
 
     def item(self, number: int) -> Item:
         """Return item *number*."""
-        flags = self._flags[number]
+        kind = self._kinds_of_rows[self._sorts[number]]
+        matched = kind.matched
+        line = self._lines[number]
         return Item(
             number=number,
-            line=self._lines[number],
-            key=self._keys[number],
+            line=line,
+            key=self.key(number),
             cells=tuple(
-                Cell(
-                    inventory,
-                    self._numbers[position][number],
-                    Block(self._blocks[position][number]),
-                    self._contents[position][number],
-                    self._groups[position][number],
+                Cell(inventory, column[number], block, content, group)
+                for inventory, column, block, content, group in zip(
+                    self.inventories,
+                    self._numbers,
+                    matched.blocks,
+                    matched.contents,
+                    matched.groups,
+                    strict=True,
                 )
-                for position, inventory in enumerate(self.inventories)
             ),
-            status=Status(self._statuses[number]),
-            hashed=bool(flags & _HASHED),
-            twin=bool(flags & _TWIN),
-            row=bool(flags & _ROW),
+            status=matched.status,
+            hashed=matched.hashed,
+            twin=kind.twin,
+            row=kind.row,
         )
+
+    def key(self, number: int) -> Key:
+        """Return the identity of item *number* within its line."""
+        names = []
+        while number >= 0:
+            name = self._name(number)
+            if name is None:
+                break
+            names.append(name)
+            number = self._parents[number]
+        return tuple(reversed(names))
+
+    def _name(self, number: int) -> str | None:
+        """Return the last component of an item's key; None for a source that is a file."""
+        for inventory, column in zip(self.inventories, self._numbers, strict=True):
+            entry = column[number]
+            if entry != ABSENT:
+                if inventory.parents[entry] == ABSENT:
+                    return None
+                name = identity(inventory.names[entry])
+                return folded(name) if self.insensitive else name
+        raise AssertionError("every item is somewhere")
 
     def rows(self) -> Iterator[Item]:
         """Yield the items people see."""
-        return (self.item(n) for n, flags in enumerate(self._flags) if flags & _ROW)
+        return map(self.item, self.selected(lambda kind: kind.row))
+
+    def mask(self, holds: Callable[["RowKind"], bool]) -> bytes:
+        """Return a byte for every item: whether *holds* is true of what kind of row it is."""
+        table = [holds(kind) for kind in self._kinds_of_rows]
+        return bytes(map(table.__getitem__, self._sorts))
+
+    def mask_by_sample(self, holds: Callable[[Item], int]) -> bytes:
+        """Return a byte for every item: what *holds* says of the first of its kind."""
+        table = [holds(self.item(number)) for number in self._samples]
+        return bytes(map(table.__getitem__, self._sorts))
+
+    def prepare_texts(self) -> Texts:
+        """Return the paths of all items, to be searched; slow the first time."""
+        if self._texts is None:
+            self._texts = Texts(self._plain_paths())
+        return self._texts
+
+    @property
+    def texts(self) -> Texts:
+        """The paths of all items, to be searched."""
+        return self.prepare_texts()
+
+    def _plain_paths(self) -> Iterator[str]:
+        directories: dict[int, str] = {-1: ""}
+        columns = [
+            (column, inventory.names, inventory.kinds)
+            for column, inventory in zip(self._numbers, self.inventories, strict=True)
+        ]
+        for row, parent in enumerate(self._parents):
+            name = b""
+            for column, names, _ in columns:
+                entry = column[row]
+                if entry != ABSENT:
+                    name = names[entry]
+                    break
+            text = identity(name).casefold()
+            path = f"{directories[parent]}/{text}" if parent >= 0 else text
+            if Kind.DIRECTORY in self._kinds_of_rows[self._sorts[row]].kinds:
+                directories[row] = path
+            yield path
+
+    def selected(self, holds: Callable[["RowKind"], bool]) -> Iterator[int]:
+        """Yield the numbers of the items of the kinds that *holds* is true of."""
+        return itertools.compress(range(len(self)), self.mask(holds))
+
+    def numbers_of(self, position: int) -> "array.array[int]":
+        """Return the column of entries of the member at *position*; ABSENT for none."""
+        return self._numbers[position]
+
+    def parents(self) -> "array.array[int]":
+        """Return the column of the items that each item is in; -1 directly in a source."""
+        return self._parents
 
     def status(self, number: int) -> Status:
         """Return the status of item *number* without building it."""
-        return Status(self._statuses[number])
+        return self._kinds_of_rows[self._sorts[number]].matched.status
 
     def backwards(self, position: int) -> Iterator[tuple[int, int, Key, bool]]:
         """Yield number, line, key and whether the member at *position* has an entry there.
@@ -316,16 +432,29 @@ class Comparison:
         """
         numbers = self._numbers[position]
         for number in range(len(self) - 1, -1, -1):
-            yield number, self._lines[number], self._keys[number], numbers[number] != ABSENT
+            yield number, self._lines[number], self.key(number), numbers[number] != ABSENT
+
+    def largest(self, *, dates: bool) -> "array.array[int]":
+        """Return a column: the largest size, or newest date, of what is there; -2^62 for none."""
+        result = array.array("q", [_NOTHING]) * len(self)
+        for position, inventory in enumerate(self.inventories):
+            present = self.mask(functools.partial(_present, position=position))
+            values = inventory.mtimes if dates else inventory.sizes
+            numbers = self._numbers[position]
+            for row in itertools.compress(range(len(self)), present):
+                value = values[numbers[row]]
+                if value > result[row]:  # noqa: PLR1730  # a call for each of a million
+                    result[row] = value
+        return result
 
     def hashed_entries(self, position: int) -> Iterator[tuple[bytes, int]]:
         """Yield digest and entry of the member at *position* where it may be read, in order."""
         inventory = self.inventories[position]
-        for number, content in zip(self._numbers[position], self._contents[position], strict=True):
-            if content != NO_GROUP:
-                digest = inventory.digest_of(number)
-                if digest is not None:
-                    yield digest, number
+        present = self.mask(functools.partial(_present, position=position))
+        for number in itertools.compress(self._numbers[position], present):
+            digest = inventory.digest_of(number)
+            if digest is not None:
+                yield digest, number
 
     def find(self, line: int, path: RelPath) -> Item | None:
         """Return the item that *path* names in *line*, whoever's spelling it is."""
@@ -333,16 +462,27 @@ class Comparison:
 
     def find_key(self, line: int, key: Key) -> Item | None:
         """Return the item with this identity."""
-        wanted = line, tuple(map(folded, key)), key
+        wanted = line, tuple((folded(name), name) for name in key)
         number = bisect.bisect_left(range(len(self)), wanted, key=self._sort_key)
-        if number == len(self) or (self._lines[number], self._keys[number]) != (line, key):
+        if number == len(self) or (self._lines[number], self.key(number)) != (line, key):
             return None
         return self.item(number)
 
-    def _sort_key(self, number: int) -> tuple[int, Key, Key]:
-        key = self._keys[number]
-        return self._lines[number], tuple(map(folded, key)), key
+    def _sort_key(self, number: int) -> tuple[int, tuple[tuple[str, str], ...]]:
+        key = self.key(number)
+        return self._lines[number], tuple((folded(name), name) for name in key)
 
     def root(self, line: int, member: int) -> Kind | None:
         """Return what the root of *member*'s source in *line* is; None where it has none."""
-        return self.inventories[self.members.index(member)].roots.get(line)
+        position = self.members.index(member)
+        roots = self.inventories[position].roots
+        kinds = [roots[source] for source in self.lines[line][position] if source in roots]
+        return min(kinds, key=lambda kind: kind is not Kind.DIRECTORY) if kinds else None
+
+    def source(self, line: int, member: int) -> int:
+        """Return the source of *member* that takes what is new in *line*."""
+        position = self.members.index(member)
+        roots = self.inventories[position].roots
+        sources = self.lines[line][position]
+        directories = [at for at in sources if roots.get(at) is Kind.DIRECTORY]
+        return (directories or list(sources))[0]

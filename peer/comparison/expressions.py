@@ -2,7 +2,7 @@
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -184,3 +184,24 @@ def glob_matches(pattern: str, name: str) -> bool:
         else:
             return False
     return not pattern[star:].strip("*")
+
+
+def glob_of(pattern: str) -> Callable[[str], bool]:
+    """Return ``glob_matches`` of *pattern*, prepared for many names."""
+    if "?" in pattern or "*" not in pattern:
+        return lambda name: glob_matches(pattern, name)
+    first, *middle, last = pattern.split("*")
+    shortest = len(first) + len(last)
+
+    def matches(name: str) -> bool:
+        if len(name) < shortest or not name.startswith(first) or not name.endswith(last):
+            return False
+        at, end = len(first), len(name) - len(last)
+        for part in middle:
+            # The first place that fits leaves the most for the rest.
+            at = name.find(part, at, end) + len(part)
+            if at < len(part):
+                return False
+        return True
+
+    return matches

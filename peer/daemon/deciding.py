@@ -4,6 +4,7 @@ Computed in worker threads from values that no longer change; what people ask fo
 it as windows.
 """
 
+import array
 import datetime as dt
 import time
 from collections.abc import Iterator, Sequence
@@ -91,8 +92,10 @@ class Deciding:
     comparison: Comparison
     indices: tuple[int, ...]
     decided: Decided | None = None
-    _views: dict[tuple[str, str, int], list[int]] = field(default_factory=dict)
+    _views: dict[tuple[str, str, int], "array.array[int]"] = field(default_factory=dict)
     """Sorted selections by filter, sort and generation of decisions."""
+    _orders: dict[str, "array.array[int]"] = field(default_factory=dict)
+    """All items in the order of a column."""
     _previews: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     """Figures of presets nobody chose yet, by preset and generation of decisions."""
     _generation: int = 0
@@ -105,7 +108,10 @@ class Deciding:
         indices: Sequence[int],
     ) -> "Deciding":
         """Compare *inventories*; slow for many entries, call it in a thread."""
-        return cls(Comparison(inventories, settings), tuple(indices))
+        comparison = Comparison(inventories, settings)
+        # Here rather than when the first person looks for a name.
+        comparison.prepare_texts()
+        return cls(comparison, tuple(indices))
 
     def decide(self, data: bytes) -> Decided:
         """Return the plan that the encoded decisions give; call it in a thread.
@@ -250,7 +256,7 @@ class Deciding:
             "rows": [self._row(self.comparison.item(number)) for number in cut],
         }
 
-    def _select(self, source: str, sort: str) -> list[int]:
+    def _select(self, source: str, sort: str) -> "array.array[int]":
         key = (source, sort, self._generation)
         if key not in self._views:
             marks = self.decided.plan.marks if self.decided is not None else _no_marks
@@ -260,11 +266,11 @@ class Deciding:
                 now_ns=wall_clock_ns(),
                 tolerance_ns=self.comparison.tolerance_ns,
                 marks=marks,
+                marked=self.decided.plan.choices if self.decided is not None else (),
             )
-            numbers = list(filters.select(self.comparison, predicate))
-            name = sort.removeprefix("-")
-            if name != "path":
-                numbers.sort(key=lambda number: self._sort_key(number, name))
+            flags = filters.flags(self.comparison, predicate)
+            order = self._order(sort.removeprefix("-"))
+            numbers = array.array("I", [number for number in order if flags[number]])
             if sort.startswith("-"):
                 numbers.reverse()
             if len(self._views) >= MAX_VIEWS:
@@ -272,13 +278,21 @@ class Deciding:
             self._views[key] = numbers
         return self._views[key]
 
-    def _sort_key(self, number: int, name: str) -> int:
-        if name == "status":
-            return self.comparison.status(number)
-        cells = [cell for cell in self.comparison.item(number).cells if cell.present]
-        if name == "size":
-            return max((cell.size for cell in cells), default=-1)
-        return max((cell.mtime_ns for cell in cells), default=-MAX_TIME_NS)
+    def _order(self, name: str) -> Sequence[int]:
+        """Return all items in the order of a column; made once, and then cut by filters."""
+        comparison = self.comparison
+        if name == "path":
+            return range(len(comparison))
+        if name not in self._orders:
+            key: Sequence[int]
+            if name == "status":
+                key = comparison.mask_by_sample(lambda item: item.status)
+            else:
+                key = comparison.largest(dates=name == "date")
+            self._orders[name] = array.array(
+                "I", sorted(range(len(comparison)), key=key.__getitem__)
+            )
+        return self._orders[name]
 
     def _row(self, item: Item) -> dict[str, object]:
         choices = self.decided.plan.choices.get(item.number, {}) if self.decided else {}

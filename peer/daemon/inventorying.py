@@ -6,6 +6,7 @@ sends what was found and waits where a link is behind.
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,11 @@ from peer.inventory.entries import MemberInventory, State
 from peer.inventory.hashing_plan import to_hash
 from peer.inventory.include import Inclusion
 from peer.inventory.stamp import Stamp
+from peer.inventory.telling import Teller
 from peer.session.session_settings import SessionSettings
 from protocol import limits
 from protocol.messages import session as wire
 from protocol.messages.inventory import (
-    EntriesFound,
-    EntriesSkipped,
     Hash,
     HashesComputed,
     HashingEnded,
@@ -132,6 +132,7 @@ class InventoryTaking:
         self._hashed = [0, 0]
         """Files, bytes."""
         self._begun: InventoryBegun | None = None
+        self._teller = Teller(run)
         self._hashes: list[Hash] = []
 
     # --- the others ------------------------------------------------------------------
@@ -166,10 +167,11 @@ class InventoryTaking:
         if self._begun is None:
             return
         yield self._begun
-        for batch in _cut(list(mine.entries())):
-            yield EntriesFound(run=self.run, entries=batch)
-        for skips in _cut(mine.skips):
-            yield EntriesSkipped(run=self.run, skips=skips)
+        teller = Teller(self.run)
+        entries = mine.entries()
+        while batch := list(itertools.islice(entries, limits.MAX_BATCH)):
+            yield from teller.entries(batch)
+        yield from teller.skips(mine.skips)
         if mine.state in (State.IDENTIFIED, State.HASHED):
             yield IdentificationEnded(run=self.run, entries=len(mine), skips=len(mine.skips))
         for hashes in _cut(self._hashes):
@@ -265,16 +267,15 @@ class InventoryTaking:
             self._tell(IdentificationEnded(run=self.run, entries=entries, skips=skips))
 
     def _take_batch(self, batch: Batch) -> None:
-        if batch.entries:
-            self._tell(EntriesFound(run=self.run, entries=batch.entries))
-        if batch.skips:
-            self._tell(EntriesSkipped(run=self.run, skips=batch.skips))
-        for entry in batch.entries:
-            if entry.kind is Kind.DIRECTORY:
-                self._found[1] += 1
-            else:
-                self._found[0] += 1
-                self._found[2] += entry.size
+        before, volume = len(self._mine), self._mine.volume
+        for found in self._teller.entries(batch.entries):
+            self._tell(found)
+        for skipped in self._teller.skips(batch.skips):
+            self._tell(skipped)
+        directories = self._mine.kinds.count(Kind.DIRECTORY, before)
+        self._found[0] += len(batch.entries) - directories
+        self._found[1] += directories
+        self._found[2] += self._mine.volume - volume
         self._report(wire.Activity.IDENTIFYING)
 
     async def _hash(self) -> None:

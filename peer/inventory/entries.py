@@ -11,8 +11,10 @@ a million of them must fit.
 
 import array
 import enum
+import operator
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, assert_never
 
 from peer.inventory.names import valid_path
@@ -44,7 +46,12 @@ DIGEST_SIZE: Final = 32
 KINDS: Final = {kind.value: kind for kind in Kind}
 """A kind by its number; a look-up, where the enumeration itself would be a call."""
 
+_FILE: Final = Kind.FILE.value
 _DIRECTORY: Final = Kind.DIRECTORY.value
+_LINK: Final = Kind.LINK.value
+_KINDS_ALLOWED: Final = frozenset(KINDS)
+_MODE_BITS: Final = 0o7777
+_NO_NAMES: Final = frozenset((b".", b".."))
 _NO_PARENT: Final = -1
 _NO_DIGEST: Final = -1
 
@@ -97,6 +104,8 @@ class MemberInventory:
         """Bytes of all files found."""
         self.roots: dict[int, Kind] = {}
         """What the root of each source is, by the source's position."""
+        self.root_numbers: dict[int, int] = {}
+        """Number of each source's root, likewise."""
         self.unreadable: dict[int, SkipReason] = {}
         """Why the content of an entry could not be read, by its number."""
         self.sizes = array.array("q")
@@ -110,7 +119,11 @@ class MemberInventory:
         self.parents = array.array("i")
         """Column of the numbers of the directories they are in; -1 for a root."""
         self._targets: dict[int, bytes] = {}
-        self._directories: dict[tuple[int, RelPath], int] = {}
+        self._depths: dict[int, int] = {}
+        """Components of every directory's path, while entries come."""
+        self._lengths: dict[int, int] = {}
+        """Bytes of every directory's path, likewise."""
+        self._listing: tuple[dict[int, int], array.array[int]] | None = None
         self._slots = array.array("i")
         self._digests = bytearray()
         self._bytes = 0
@@ -161,12 +174,40 @@ class MemberInventory:
         """Yield every entry, in the order found."""
         return map(self.entry, range(len(self)))
 
+    def children(self) -> Callable[[int], "array.array[int]"]:
+        """Return a look-up of the entries directly in a directory, in the order found.
+
+        Belongs to a whole identification.
+        """
+        if self._listing is None:
+            order = array.array("i", sorted(range(len(self)), key=self.parents.__getitem__))
+            begins: dict[int, int] = {}
+            at = 0
+            for parent, count in sorted(Counter(self.parents).items()):
+                begins[parent] = at
+                at += count
+            begins[len(self)] = at
+            self._listing = begins, order
+        begins, order = self._listing
+        ends = dict(zip(begins, [*begins.values()][1:], strict=False))
+        nothing = array.array("i")
+
+        def within(directory: int) -> "array.array[int]":
+            begin = begins.get(directory)
+            return nothing if begin is None else order[begin : ends[directory]]
+
+        return within
+
     def digest_of(self, number: int) -> bytes | None:
         """Return the content hash of entry *number*; None if it was not, or could not be, read."""
         slot = self._slots[number]
         if slot == _NO_DIGEST:
             return None
         return bytes(self._digests[slot * DIGEST_SIZE : (slot + 1) * DIGEST_SIZE])
+
+    def is_hashed(self, number: int) -> bool:
+        """Tell whether the content of entry *number* was read."""
+        return self._slots[number] != _NO_DIGEST
 
     # --- what arrives ------------------------------------------------------------
 
@@ -195,8 +236,7 @@ class MemberInventory:
                 self.case_insensitive = message.case_insensitive
                 self.date_resolution_ns = message.date_resolution_ns
             case EntriesFound():
-                for entry in message.entries:
-                    self._add_entry(entry)
+                self._add_entries(message)
             case EntriesSkipped():
                 for skip in message.skips:
                     self._add_skip(skip)
@@ -212,52 +252,119 @@ class MemberInventory:
             case _:
                 assert_never(message)
 
-    def _add_entry(self, entry: Entry) -> None:
-        if len(self) >= limits.MAX_ENTRIES:
+    def _add_entries(self, found: EntriesFound) -> None:
+        """Take columns; everything is checked a column at a time, which a million entries need."""
+        base, count = len(self), len(found.names)
+        columns = (found.above, found.kinds, found.sizes, found.mtimes)
+        if any(len(column) != count for column in columns) or len(found.modes) != 2 * count:
+            raise RemoteProtocolError("columns of different lengths")
+        if base + count > limits.MAX_ENTRIES:
             raise RemoteProtocolError(f"more than {limits.MAX_ENTRIES} entries")
-        self._check_place(entry.source, entry.path)
-        self._charge(ENTRY_COST, entry.path, entry.target)
-        parent = _NO_PARENT
-        if entry.path:
-            parent = self._directories.get((entry.source, entry.path[:-1]), _NO_PARENT)
+        self._charge(ENTRY_COST * count + sum(map(len, found.names)) + sum(map(len, found.targets)))
+        if not _KINDS_ALLOWED.issuperset(found.kinds):
+            raise RemoteProtocolError("an entry of no kind")
+        modes = array.array("H", found.modes)
+        if sys.byteorder == "little":
+            modes.byteswap()
+        if max(modes, default=0) > _MODE_BITS:
+            raise RemoteProtocolError("a mode of no permissions")
+        if any(map(operator.gt, found.above, range(base, base + count))):
+            raise RemoteProtocolError("an entry comes before its directory")
+        parents = array.array("i", map(operator.sub, range(base, base + count), found.above))
+        self._check_names(found)
+        self._take_roots(found, parents, base)
+        self._take_targets(found, base)
+        self.names += found.names
+        self.parents += parents
+        self.kinds += found.kinds
+        self.sizes.extend(found.sizes)
+        self.mtimes.extend(found.mtimes)
+        self.modes += modes
+        self._place_below(parents, found.names, base)
+        self.volume += sum(
+            size for size, kind in zip(found.sizes, found.kinds, strict=True) if kind == _FILE
+        )
+
+    def _check_names(self, found: EntriesFound) -> None:
+        names = found.names
+        joined = b"\0".join(names)
+        bad = (
+            b"/" in joined
+            or joined.count(b"\0") != max(len(names) - 1, 0)
+            or not _NO_NAMES.isdisjoint(names)
+            or names.count(b"") != len(found.roots)
+        )
+        if bad:
+            raise RemoteProtocolError("a path that leads nowhere")
+
+    def _take_roots(self, found: EntriesFound, parents: "array.array[int]", base: int) -> None:
+        if found.above.count(0) != len(found.roots):
+            raise RemoteProtocolError("a root of no source, or a source of no root")
+        at = -1
+        for source in found.roots:
+            at = found.above.index(0, at + 1)
+            if source >= self.sources:
+                raise RemoteProtocolError("a source that is not offered")
+            if found.names[at]:
+                raise RemoteProtocolError("a path that leads nowhere")
+            if source in self.roots:
+                raise RemoteProtocolError("a source has one root")
+            self.roots[source] = KINDS[found.kinds[at]]
+            self.root_numbers[source] = base + at
+            parents[at] = _NO_PARENT
+
+    def _take_targets(self, found: EntriesFound, base: int) -> None:
+        if found.kinds.count(_LINK) != len(found.targets):
+            raise RemoteProtocolError("a link without a target")
+        at = -1
+        for target in found.targets:
+            at = found.kinds.index(_LINK, at + 1)
+            self._targets[base + at] = target
+
+    def _place_below(self, parents: "array.array[int]", names: Sequence[bytes], base: int) -> None:
+        """Give every entry its source, and check that it may lie where it does."""
+        kinds, positions, depths, lengths = self.kinds, self.positions, self._depths, self._lengths
+        start, count = 0, len(parents)
+        while start < count:
+            parent = parents[start]
+            end = start + 1
+            # A run of one directory's entries at a time.
+            while end < count and parents[end] == parent:
+                end += 1
             if parent == _NO_PARENT:
-                raise RemoteProtocolError("an entry comes before its directory")
-        elif entry.source in self.roots:
-            raise RemoteProtocolError("a source has one root")
-        else:
-            self.roots[entry.source] = entry.kind
-        number = len(self)
-        if entry.kind is Kind.DIRECTORY:
-            # Two of the same path are refused at the end, like any other duplicate.
-            self._directories[entry.source, entry.path] = number
-        elif entry.kind is Kind.LINK:
-            self._targets[number] = entry.target
-        else:
-            self.volume += entry.size
-        self.names.append(entry.path[-1] if entry.path else b"")
-        self.parents.append(parent)
-        self.positions.append(entry.source)
-        self.kinds.append(entry.kind)
-        self.sizes.append(entry.size)
-        self.mtimes.append(entry.mtime_ns)
-        self.modes.append(entry.mode)
+                source, depth, length = self._source_of_root(base + start), 0, 0
+                end = start + 1
+            else:
+                if kinds[parent] != _DIRECTORY:
+                    raise RemoteProtocolError("an entry comes before its directory")
+                source, depth = positions[parent], depths[parent] + 1
+                length = lengths[parent] + 1
+                longest = max(map(len, names[start:end]))
+                if depth > limits.MAX_DEPTH or length + longest > limits.MAX_PATH:
+                    raise RemoteProtocolError("a path that leads nowhere")
+            positions += bytes([source]) * (end - start)
+            for number in range(start, end):
+                if kinds[base + number] == _DIRECTORY:
+                    depths[base + number] = depth
+                    lengths[base + number] = length + len(names[number])
+            start = end
+
+    def _source_of_root(self, number: int) -> int:
+        return next(source for source, root in self.root_numbers.items() if root == number)
 
     def _add_skip(self, skip: Skip) -> None:
         if len(self.skips) >= limits.MAX_ENTRIES:
             raise RemoteProtocolError(f"more than {limits.MAX_ENTRIES} skips")
-        self._check_place(skip.source, skip.path)
-        self._charge(ENTRY_COST, skip.path)
+        if skip.source >= self.sources:
+            raise RemoteProtocolError("a source that is not offered")
+        if not valid_path(skip.path):
+            raise RemoteProtocolError("a path that leads nowhere")
+        self._charge(ENTRY_COST + sum(map(len, skip.path)) + len(skip.path))
         self.skips.append(skip)
         self.skipped[skip.reason] += 1
 
-    def _check_place(self, source: int, path: RelPath) -> None:
-        if source >= self.sources:
-            raise RemoteProtocolError("a source that is not offered")
-        if not valid_path(path):
-            raise RemoteProtocolError("a path that leads nowhere")
-
-    def _charge(self, fixed: int, path: RelPath, target: bytes = b"") -> None:
-        self._bytes += fixed + sum(map(len, path)) + len(path) + len(target)
+    def _charge(self, size: int) -> None:
+        self._bytes += size
         if self._bytes > limits.MAX_INVENTORY_BYTES:
             raise RemoteProtocolError(f"more than {limits.MAX_INVENTORY_BYTES} bytes of inventory")
 
@@ -267,7 +374,8 @@ class MemberInventory:
         # Distinct hashes show that no place stands twice, at half the memory of the places.
         if len(set(map(hash, self._places()))) < len(self) > len(set(self._places())):
             raise RemoteProtocolError("a path stands twice")
-        self._directories.clear()
+        self._depths.clear()
+        self._lengths.clear()
         self._slots = array.array("i", [_NO_DIGEST]) * len(self)
 
     def _places(self) -> Iterator[tuple[int, int, bytes]]:

@@ -1,21 +1,18 @@
 """What stands at the same place on several members: their entries, merged by identity.
 
 Sources are paired in lines: position k of each member is line k. Within a line two entries
-are at the same place when their paths have the same identity. All members' entries are read
-as sorted streams and merged, parents before children, so that everything above (the hashing
-plan, the comparison) sees one place at a time and the same order everywhere.
+are at the same place when their paths have the same identity. All members' directories are merged
+from the top, names in order, so that everything above (the hashing plan, the comparison) sees
+one place at a time and the same order everywhere.
 """
 
 import enum
-import heapq
-import itertools
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from peer.inventory.entries import MemberInventory
 from peer.inventory.names import Key, folded, identity
-from peer.session.session_settings import Case, SessionSettings
+from peer.session.session_settings import Case, Pairing, SessionSettings
 from protocol.messages.inventory import Kind, SkipReason
 
 ABSENT: Final = -1
@@ -52,8 +49,7 @@ class Block(enum.IntEnum):
     """The member's inventory failed, or it is continued without."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One identity in one line, on every member.
 
     ``numbers`` and ``blocks`` go by the members' positions in what was merged.
@@ -61,11 +57,13 @@ class Place:
 
     line: int
     key: Key
-    fold: Key
-    """The key without case: places with equal ``fold`` differ in case only."""
     numbers: tuple[int, ...]
     """Each member's entry, ABSENT for none."""
     blocks: tuple[Block, ...]
+    twin: bool
+    """Whether a name beside it differs from this one in case only."""
+    depth: int
+    """How many directories of the line it lies in."""
 
 
 def insensitive(settings: SessionSettings, inventories: Sequence[MemberInventory]) -> bool:
@@ -84,13 +82,35 @@ def tolerance_ns(settings: SessionSettings, inventories: Sequence[MemberInventor
     return max(resolutions, default=1) - 1
 
 
-# What is sorted: line, key without case, key, whether an entry, member's position, number. A
-# skip's number counts in the member's skips, and it comes before the entries it blocks.
-_Record = tuple[int, Key, Key, bool, int, int]
+class _Directory(NamedTuple):
+    """A directory being merged: what it is on every member, and what blocks it there."""
+
+    key: Key
+    numbers: tuple[tuple[int, ...], ...]
+    """By member: the entries that are this directory, several where names clash."""
+    blocks: tuple[Block, ...]
+
+
+_Name = tuple[str, str]
+"""A component without case, and its identity: what the names of one directory are sorted by."""
+
+_Skips = dict[Key, dict[_Name, list[tuple[int, Block]]]]
+"""What is skipped in a line, by directory and name: member's position and why."""
+
+
+Children = Callable[[int], Sequence[int]]
+"""Returns the entries directly in a directory."""
+
+
+def _childless(_directory: int) -> Sequence[int]:
+    return ()
 
 
 class Merge:
     """The places of several members' inventories, in order.
+
+    Directories are merged one at a time, from the top: nothing but the names of those being
+    walked is held, whatever the size of the inventories.
 
     Args:
         inventories: One per member, ascending by index. One that is not known counts as
@@ -108,61 +128,148 @@ class Merge:
     ) -> None:
         self._inventories = inventories
         self._insensitive = insensitive(settings, inventories)
+        self.lines = lines_of(inventories, settings)
+        """By line and member's position: the sources that belong together."""
         self._known = [
             inventory.known and inventory.member not in without for inventory in inventories
         ]
         self.occupied: tuple[set[tuple[int, Key]], ...] = tuple(set() for _ in inventories)
         """By member: line and key of the directories that hold something skipped, at any
         depth; complete once ``places`` has been read to its end."""
-        self._folds: dict[bytes, tuple[str, str]] = {}
 
     def places(self) -> Iterator[Place]:
         """Yield every place but the roots of directories, parents before children."""
-        streams = [
-            self._records(position, inventory)
-            for position, inventory in enumerate(self._inventories)
-            if self._known[position]
+        children = [
+            inventory.children() if known else _childless
+            for inventory, known in zip(self._inventories, self._known, strict=True)
         ]
-        above: list[tuple[Key, Key, int, Block]] = []
-        line = ABSENT
-        lines: list[Block] = []
-        below: list[Block] = []
-        for (at, fold, key), group in itertools.groupby(
-            heapq.merge(*streams), key=lambda record: record[:3]
-        ):
-            if at != line:
-                line, above = at, []
-                lines = [self._block_of_line(n, line) for n in range(len(self._inventories))]
-                below = [self._block_below(n, line) for n in range(len(self._inventories))]
-            while above and fold[: len(above[-1][0])] != above[-1][0]:
-                above.pop()
-            numbers, here = self._gathered(line, key, group)
-            above += [(fold, key, position, block) for position, block in here]
-            # No row: a place that is skipped wherever it exists, and the root of a folder.
-            if max(numbers) == ABSENT or (not key and self._only_directories(numbers)):
-                continue
-            blocks = list(below if key else lines)
-            for _, prefix, position, block in above:
-                if key[: len(prefix)] == prefix and not blocks[position]:
-                    blocks[position] = block
-            yield Place(line, key, fold, tuple(numbers), tuple(blocks))
+        for line in range(len(self.lines)):
+            yield from self._line(line, children)
 
-    def _gathered(
-        self, line: int, key: Key, group: Iterator[_Record]
-    ) -> tuple[list[int], list[tuple[int, Block]]]:
-        """Return the members' entries at one key, and what blocks it from here down."""
-        numbers = [ABSENT] * len(self._inventories)
-        here: list[tuple[int, Block]] = []
-        for *_, is_entry, position, number in group:
-            if not is_entry:
-                here.append((position, Block(self._inventories[position].skips[number].reason)))
-                self._occupy(position, line, key)
-            elif numbers[position] == ABSENT:
-                numbers[position] = number
+    def _line(self, line: int, children: Sequence[Children]) -> Iterator[Place]:
+        skips, at_root = self._skips(line)
+        roots = [self._roots(position, line) for position in range(len(self._inventories))]
+        blocks = [self._block_of_line(n, line) for n in range(len(roots))]
+        numbers = tuple(root[0] if root else ABSENT for root in roots)
+        for position, block in at_root:
+            blocks[position] = blocks[position] or block
+        if max(numbers, default=ABSENT) != ABSENT and not self._only_directories(numbers):
+            yield Place(line, (), numbers, tuple(blocks), twin=False, depth=0)
+        below = tuple(
+            block or self._block_below(position, line) for position, block in enumerate(blocks)
+        )
+        top = _Directory((), tuple(map(tuple, roots)), below)
+        waiting = [self._within(line, top, skips, children)]
+        while waiting:
+            for place, directory in waiting[-1]:
+                yield place
+                if directory is not None:
+                    waiting.append(self._within(line, directory, skips, children))
+                    break
             else:
-                here.append((position, Block.NAME_CLASH))
+                waiting.pop()
+
+    def _within(
+        self, line: int, directory: _Directory, skips: _Skips, children: Sequence[Children]
+    ) -> Iterator[tuple[Place, _Directory | None]]:
+        """Yield every place directly in *directory*, and what of it is a directory itself."""
+        inventories = self._inventories
+        found: dict[_Name, list[int]] = {}
+        clashing: dict[_Name, list[tuple[int, int]]] = {}
+        joined: dict[_Name, list[tuple[int, int]]] = {}
+        absent = [ABSENT] * len(inventories)
+        names_of = self._names_of
+        for position, folders in enumerate(directory.numbers):
+            names = inventories[position].names
+            for folder in folders:
+                for number in children[position](folder):
+                    name = names_of(names[number])
+                    group = found.get(name)
+                    if group is None:
+                        found[name] = group = absent.copy()
+                        group[position] = number
+                    elif group[position] == ABSENT:
+                        group[position] = number
+                    elif self._joined(position, group[position], number):
+                        joined.setdefault(name, []).append((position, number))
+                    else:
+                        clashing.setdefault(name, []).append((position, number))
+        skipped = skips.get(directory.key, {})
+        ordered = sorted(found)
+        folds = [fold for fold, _ in ordered]
+        depth = len(directory.key)
+        last = len(ordered) - 1
+        for at, name in enumerate(ordered):
+            numbers = tuple(found[name])
+            key = (*directory.key, name[1])
+            blocks = directory.blocks
+            if name in skipped or name in clashing:
+                blocks = self._blocked(
+                    blocks, skipped.get(name, ()), clashing.get(name, ()), line, key
+                )
+            twin = (at > 0 and folds[at - 1] == folds[at]) or (
+                at < last and folds[at + 1] == folds[at]
+            )
+            place = Place(line, key, numbers, blocks, twin, depth)
+            more = (*clashing.get(name, ()), *joined.get(name, ()))
+            yield place, self._directory(place, more)
+
+    def _blocked(
+        self,
+        above: tuple[Block, ...],
+        skipped: Iterable[tuple[int, Block]],
+        clashing: Iterable[tuple[int, int]],
+        line: int,
+        key: Key,
+    ) -> tuple[Block, ...]:
+        """Return what blocks a place, from it down, besides what blocks its directory."""
+        blocks = list(above)
+        for position, block in skipped:
+            blocks[position] = blocks[position] or block
+        for position, _ in clashing:
+            blocks[position] = blocks[position] or Block.NAME_CLASH
+            self._occupy(position, line, key)
+        return tuple(blocks)
+
+    def _joined(self, position: int, one: int, other: int) -> bool:
+        """Whether two directories are one because the member's sources form one tree."""
+        inventory = self._inventories[position]
+        return (
+            inventory.positions[one] != inventory.positions[other]
+            and inventory.is_directory(one)
+            and inventory.is_directory(other)
+        )
+
+    def _directory(self, place: Place, more: Iterable[tuple[int, int]]) -> _Directory | None:
+        folders = [
+            (number,) if number != ABSENT and inventory.is_directory(number) else ()
+            for number, inventory in zip(place.numbers, self._inventories, strict=True)
+        ]
+        for position, number in more:
+            if self._inventories[position].is_directory(number):
+                folders[position] = (*folders[position], number)
+        return _Directory(place.key, tuple(folders), place.blocks) if any(folders) else None
+
+    def _skips(self, line: int) -> tuple[_Skips, list[tuple[int, Block]]]:
+        """Return what was skipped in *line*, and that of it which is a root itself."""
+        skips: _Skips = {}
+        at_root = []
+        for position, inventory in enumerate(self._inventories):
+            sources = self.lines[line][position]
+            if not self._known[position] or not sources:
+                continue
+            for skip in inventory.skips:
+                if skip.source not in sources:
+                    continue
+                block = Block(skip.reason)
+                if not skip.path:
+                    at_root.append((position, block))
+                    continue
+                names = [self._names_of(name) for name in skip.path]
+                key = tuple(key for _, key in names)
+                skips.setdefault(key[:-1], {}).setdefault(names[-1], []).append((position, block))
                 self._occupy(position, line, key)
-        return numbers, here
+        return skips, at_root
 
     def _occupy(self, position: int, line: int, key: Key) -> None:
         occupied = self.occupied[position]
@@ -178,49 +285,74 @@ class Merge:
             for inventory, number in zip(self._inventories, numbers, strict=True)
         )
 
+    def _roots(self, position: int, line: int) -> tuple[int, ...]:
+        """Return the entries that are the roots of a member's sources in *line*."""
+        if not self._known[position]:
+            return ()
+        inventory = self._inventories[position]
+        sources = self.lines[line][position]
+        return tuple(
+            inventory.root_numbers[source] for source in sources if source in inventory.roots
+        )
+
     def _block_of_line(self, position: int, line: int) -> Block:
         inventory = self._inventories[position]
         if not self._known[position]:
             return Block.UNKNOWN
-        if line >= inventory.sources:
+        sources = self.lines[line][position]
+        if not sources:
             return Block.NO_SOURCE
         # A source without a root could not be walked: its folder is not empty, it is unknown.
-        return Block.NONE if line in inventory.roots else Block.INACCESSIBLE
+        walked = all(source in inventory.roots for source in sources)
+        return Block.NONE if walked else Block.INACCESSIBLE
 
     def _block_below(self, position: int, line: int) -> Block:
         # A single file pairs with the others' single files, and with nothing below their
         # folders: what it cannot have there must not look deleted.
-        root = self._inventories[position].roots.get(line, Kind.DIRECTORY)
-        block = self._block_of_line(position, line)
-        return block if block or root is Kind.DIRECTORY else Block.NO_SOURCE
+        roots = self._inventories[position].roots
+        kinds = {roots.get(source, Kind.DIRECTORY) for source in self.lines[line][position]}
+        return Block.NONE if Kind.DIRECTORY in kinds else Block.NO_SOURCE
 
-    def _records(self, position: int, inventory: MemberInventory) -> list[_Record]:
-        records: list[_Record] = []
-        keys: dict[int, tuple[Key, Key]] = {}
-        for number, name in enumerate(inventory.names):
-            fold, key = keys.get(inventory.parents[number], ((), ()))
-            if inventory.parents[number] != ABSENT:
-                fold, key = self._below(fold, key, name)
-            if inventory.is_directory(number):
-                keys[number] = fold, key
-            records.append((inventory.positions[number], fold, key, True, position, number))
-        for number, skip in enumerate(inventory.skips):
-            fold, key = (), ()
-            for name in skip.path:
-                fold, key = self._below(fold, key, name)
-            records.append((skip.source, fold, key, False, position, number))
-        records.sort()
-        return records
+    def _names_of(self, name: bytes) -> _Name:
+        exact = identity(name)
+        fold = folded(exact)
+        return fold, fold if self._insensitive else exact
 
-    def _below(self, fold: Key, key: Key, name: bytes) -> tuple[Key, Key]:
-        known = self._folds.get(name)
-        if known is None:
-            exact = identity(name)
-            without_case = folded(exact)
-            known = without_case, without_case if self._insensitive else exact
-            self._folds[name] = known
-        below = (*fold, known[0])
-        if fold is key and known[0] == known[1]:
-            # One tuple serves as both: most names are lower case already.
-            return below, below
-        return below, (*key, known[1])
+
+Lines = list[tuple[tuple[int, ...], ...]]
+"""By line, by member's position: the positions of its sources that belong together."""
+
+
+def lines_of(inventories: Sequence[MemberInventory], settings: SessionSettings) -> Lines:
+    """Return which sources belong together.
+
+    In lines: position k of every member. Re-paired: as the leader said; what it did not name
+    is paired by position among the rest. Merged: all of them.
+    """
+    if settings.pairing is Pairing.MERGED:
+        return [tuple(tuple(range(inventory.sources)) for inventory in inventories)]
+    named = [
+        tuple(
+            tuple(pair.source for pair in line if pair.member == inventory.member)[:1]
+            for inventory in inventories
+        )
+        for line in settings.pairs
+    ]
+    # Told before anybody knew how many sources there are: what is not offered is nobody's.
+    lines = [
+        tuple(
+            tuple(source for source in sources if source < inventory.sources)
+            for sources, inventory in zip(line, inventories, strict=True)
+        )
+        for line in named
+    ]
+    taken = [{source for line in lines for source in line[n]} for n in range(len(inventories))]
+    rest = [
+        [source for source in range(inventory.sources) if source not in taken[position]]
+        for position, inventory in enumerate(inventories)
+    ]
+    lines += [
+        tuple(tuple(sources[row : row + 1]) for sources in rest)
+        for row in range(max(map(len, rest), default=0))
+    ]
+    return [line for line in lines if any(line)]

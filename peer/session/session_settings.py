@@ -13,7 +13,10 @@ import msgspec
 from msgspec import Meta
 
 from peer.errors import SettingInvalid, SettingUnknown
+from protocol.ids import MemberIndex
+from protocol.limits import MAX_MEMBERS, MAX_SOURCES
 from protocol.messages.base import Value
+from protocol.messages.inventory import SourcePosition
 
 MAX_PATTERNS: Final = 200
 """Include or exclude patterns of one session: a page of them, and bounded work per entry."""
@@ -86,6 +89,17 @@ Pattern = Annotated[str, Meta(min_length=1, max_length=MAX_PATTERN, pattern=r"\A
 Patterns = Annotated[tuple[Pattern, ...], Meta(max_length=MAX_PATTERNS)]
 
 
+class Paired(Value):
+    """One source of one member, by index and position."""
+
+    member: MemberIndex
+    source: SourcePosition
+
+
+Line = Annotated[tuple[Paired, ...], Meta(min_length=1, max_length=MAX_MEMBERS)]
+"""Sources that belong together, one of a member."""
+
+
 class SessionSettings(Value):
     """Settings of a session: the leader's in Preparation, read-only to the others (product §3)."""
 
@@ -99,6 +113,10 @@ class SessionSettings(Value):
         Pairing,
         Meta(description="Whether A1, B1, C1 … belong together, or all sources form one tree."),
     ] = Pairing.LINES
+    pairs: Annotated[
+        Annotated[tuple[Line, ...], Meta(max_length=MAX_SOURCES)],
+        Meta(description="Sources that belong together otherwise than by their numbers."),
+    ] = ()
     case: Annotated[
         Case,
         Meta(
@@ -137,6 +155,10 @@ class SessionSettings(Value):
         ),
     ] = None
 
+    ask_before_join: Annotated[
+        bool, Meta(description="Let a member decide about everybody who wants to join.")
+    ] = False
+
     def __post_init__(self) -> None:
         for pattern in (*self.include, *self.exclude):
             if pattern.replace("**", "*").count("*") > MAX_STARS:
@@ -155,10 +177,6 @@ KEYS: Final = tuple(SessionSettings.__struct_fields__)
 _SWITCH: Final = {
     **dict.fromkeys(("on", "yes", "true", "1"), True),
     **dict.fromkeys(("off", "no", "false", "0"), False),
-    ask_before_join: Annotated[
-        bool, Meta(description="Let a member decide about everybody who wants to join.")
-    ] = False
-
 }
 _UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 

@@ -31,6 +31,12 @@ MAX_TIME_NS: Final = 2**62
 """Bound of a modification time, nanoseconds either side of 1970."""
 
 
+Size = Annotated[int, Meta(ge=0, le=2**62)]
+MtimeNs = Annotated[int, Meta(ge=-MAX_TIME_NS, le=MAX_TIME_NS)]
+Target = Annotated[bytes, Meta(max_length=limits.MAX_PATH)]
+Distance = Annotated[int, Meta(ge=0, lt=limits.MAX_ENTRIES)]
+
+
 class Kind(enum.IntEnum):
     """What an entry is."""
 
@@ -63,13 +69,13 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     source: SourcePosition
     path: RelPath
     kind: Kind
-    size: Annotated[int, Meta(ge=0, le=2**62)]
+    size: Size
     """Bytes; 0 for a directory."""
-    mtime_ns: Annotated[int, Meta(ge=-MAX_TIME_NS, le=MAX_TIME_NS)]
+    mtime_ns: MtimeNs
     """Modification time, nanoseconds since 1970, negative before."""
     mode: Annotated[int, Meta(ge=0, le=0o7777)]
     """Permission bits."""
-    target: Annotated[bytes, Meta(max_length=limits.MAX_PATH)] = b""
+    target: Target = b""
     """Where a link points; data only, never followed."""
 
 
@@ -108,10 +114,29 @@ class InventoryBegun(Message, tag="inventory.begun"):
 
 
 class EntriesFound(Message, tag="inventory.entries"):
-    """Member to all: the next entries, numbered in the order sent."""
+    """Member to all: the next entries, numbered in the order sent.
+
+    Columns, one value an entry: a million entries are few bytes each, and soon read.
+    """
 
     run: Run
-    entries: Annotated[list[Entry], Meta(max_length=limits.MAX_BATCH)]
+    above: Annotated[list[Distance], Meta(max_length=limits.MAX_BATCH)]
+    """How many entries before this one its directory is; 0 for the root of a source."""
+    names: Annotated[
+        list[Annotated[bytes, Meta(max_length=limits.MAX_COMPONENT)]],
+        Meta(max_length=limits.MAX_BATCH),
+    ]
+    """Last components, original bytes; empty for a root."""
+    kinds: Annotated[bytes, Meta(max_length=limits.MAX_BATCH)]
+    """A ``Kind`` each."""
+    sizes: Annotated[list[Size], Meta(max_length=limits.MAX_BATCH)]
+    mtimes: Annotated[list[MtimeNs], Meta(max_length=limits.MAX_BATCH)]
+    modes: Annotated[bytes, Meta(max_length=2 * limits.MAX_BATCH)]
+    """Permission bits, two bytes each, the higher first."""
+    roots: Annotated[list[SourcePosition], Meta(max_length=limits.MAX_BATCH)]
+    """The source of every root among them, in order."""
+    targets: Annotated[list[Target], Meta(max_length=limits.MAX_BATCH)]
+    """Where every link among them points, in order; data only, never followed."""
 
 
 class EntriesSkipped(Message, tag="inventory.skips"):

@@ -13,9 +13,9 @@ import blake3
 
 from peer.inventory.entries import MemberInventory
 from peer.inventory.hashing_plan import to_hash
+from peer.inventory.telling import Teller
 from peer.session.session_settings import SessionSettings
 from protocol.messages.inventory import (
-    EntriesFound,
     EntriesSkipped,
     Entry,
     Hash,
@@ -103,7 +103,8 @@ def identified(
             else:
                 entries.append(as_entry(source, path, thing))
         skips += [Skip(source, path_of(path), SkipReason.INACCESSIBLE) for path in unreadable]
-    inventory.receive(EntriesFound(run=1, entries=entries))
+    for message in Teller(1).entries(entries):
+        inventory.receive(message)
     inventory.receive(EntriesSkipped(run=1, skips=skips))
     inventory.receive(IdentificationEnded(run=1, entries=len(entries), skips=len(skips)))
     return inventory

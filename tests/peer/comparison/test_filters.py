@@ -202,3 +202,33 @@ def test_chosen_rows_are_named_by_their_numbers(comparison: Comparison) -> None:
     chosen = parse('item:"0,2-3,900"', comparison.members, now_ns=0)
 
     assert list(select(comparison, chosen)) == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "photo or not is:file",
+        "a b",
+        "path:*/a",
+        "path:é*o*g",
+        "name:=~^[dt]",
+        "A.date > B.date or A.date <= now-1s",
+        "B.size >= A.size",
+        "A1.size > 0b",
+        "A2.size > 0b",
+        "A.content == B.content",
+        "A1.content != B.content",
+        "A.date < 1970-01-02",
+        "has:action.copy or has:name-clash",
+        "item:2-4 not missing:B",
+        "to.size > 1b",
+    ],
+)
+def test_all_items_at_once_is_one_by_one(comparison: Comparison, text: str) -> None:
+    """Columns and masks select what the same filter says of every item."""
+    for marked in (None, range(len(comparison))):
+        chosen = parse(text, comparison.members, now_ns=10**10, marks=marks, marked=marked)
+
+        assert list(select(comparison, chosen)) == [
+            item.number for item in comparison.rows() if chosen(item)
+        ]

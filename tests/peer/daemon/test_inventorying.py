@@ -1,5 +1,4 @@
 import asyncio
-import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -513,6 +512,4 @@ async def test_what_cannot_be_true_is_the_caller_to_punish(company: Company) -> 
     with pytest.raises(RemoteProtocolError):
         one.taking.receive(1, HashesComputed(run=1, hashes=[]))
 
-    with contextlib.suppress(RemoteProtocolError):
-        one.taking.receive(1, EntriesFound(run=1, entries=[]))
     assert one.of(1).state is State.WAITING

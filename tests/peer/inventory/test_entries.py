@@ -1,8 +1,11 @@
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from peer.inventory.entries import TRANSITIONS, MemberInventory, State
+from peer.inventory.telling import Teller
 from protocol import limits
 from protocol.errors import RemoteProtocolError
 from protocol.messages.inventory import (
@@ -30,8 +33,24 @@ def entry(path: tuple[bytes, ...], kind: Kind = FILE, *, source: int = 0, **more
     return Entry(source, path, kind, **{"size": 0, "mtime_ns": 0, "mode": 0o644, **more})
 
 
-def found(*entries: Entry) -> EntriesFound:
-    return EntriesFound(run=RUN, entries=list(entries))
+def found(*entries: Entry, run: int = RUN, after: Sequence[Entry] = ()) -> EntriesFound:
+    """Columns of *entries*, impossible ones too; *after* were told before."""
+    base = len(after)
+    places = {entry.path: place for place, entry in enumerate((*after, *entries))}
+    return EntriesFound(
+        run=run,
+        above=[
+            base + place - places.get(entry.path[:-1], -9) if entry.path else 0
+            for place, entry in enumerate(entries)
+        ],
+        names=[entry.path[-1] if entry.path else b"" for entry in entries],
+        kinds=bytes(entry.kind for entry in entries),
+        sizes=[entry.size for entry in entries],
+        mtimes=[entry.mtime_ns for entry in entries],
+        modes=b"".join(entry.mode.to_bytes(2, "big") for entry in entries),
+        roots=[entry.source for entry in entries if not entry.path],
+        targets=[entry.target for entry in entries if entry.kind is LINK],
+    )
 
 
 def skipped(*skips: Skip) -> EntriesSkipped:
@@ -76,7 +95,7 @@ def test_an_inventory_holds_what_was_found() -> None:
         entry((b"d", b"l"), LINK, target=b"../x"),
     ]
 
-    inventory = begun(found(*entries[:2]), found(*entries[2:]), ended(4))
+    inventory = begun(found(*entries[:2]), found(*entries[2:], after=entries[:2]), ended(4))
 
     assert list(inventory.entries()) == entries
     assert inventory.path(2) == (b"d", b"\xff")
@@ -172,7 +191,7 @@ def test_a_late_message_of_an_earlier_run_is_dropped() -> None:
     """It was under way when that run was cancelled."""
     inventory = begun()
 
-    taken = inventory.receive(EntriesFound(run=RUN - 1, entries=[ROOT]))
+    taken = inventory.receive(found(ROOT, run=RUN - 1))
 
     assert not taken
     assert len(inventory) == 0
@@ -183,7 +202,7 @@ def test_a_run_that_has_not_begun_is_refused() -> None:
     inventory = begun()
 
     with pytest.raises(RemoteProtocolError, match="run"):
-        inventory.receive(EntriesFound(run=RUN + 1, entries=[]))
+        inventory.receive(found(run=RUN + 1))
 
 
 @pytest.mark.parametrize(
@@ -209,6 +228,63 @@ def test_an_entry_that_cannot_be_is_refused(message: InventoryMessage) -> None:
         inventory.receive(message)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"above": [0]},
+        {"kinds": b"\x02"},
+        {"kinds": b"\x02\x09"},
+        {"sizes": [0]},
+        {"mtimes": [0, 0, 0]},
+        {"modes": bytes(3)},
+        {"modes": b"\x01\xed\xff\xff"},
+        {"names": [b"", b""]},
+        {"names": [b"", b"a\0b"]},
+        {"names": [b"a", b"b"]},
+        {"above": [0, 0]},
+        {"above": [0, 2]},
+        {"roots": []},
+        {"roots": [0, 0]},
+        {"targets": [b"t"]},
+        {"kinds": b"\x02\x03"},
+        {"above": [1, 0], "names": [b"a", b""]},
+    ],
+)
+def test_columns_that_contradict_each_other_are_refused(change: dict[str, Any]) -> None:
+    """Another length, a kind or mode there is not, a root without a source, a link to nothing."""
+    message = msgspec.structs.replace(found(ROOT, entry((b"a",))), **change)
+
+    with pytest.raises(RemoteProtocolError):
+        begun().receive(message)
+
+
+def test_a_path_that_grows_too_deep_or_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sends whole paths, so every directory counts what it is in."""
+    monkeypatch.setattr(limits, "MAX_DEPTH", 2)
+    monkeypatch.setattr(limits, "MAX_PATH", 10)
+    deep = [ROOT, entry((b"a",), DIR), entry((b"a", b"b"), DIR), entry((b"a", b"b", b"c"))]
+    long = [ROOT, entry((b"aaaa",), DIR), entry((b"aaaa", b"bbbbb"))]
+
+    for entries in (deep, long):
+        begun(found(*entries[:-1]))
+        with pytest.raises(RemoteProtocolError, match="leads nowhere"):
+            begun(found(*entries))
+
+
+def test_what_a_directory_holds_is_known() -> None:
+    """In the order found, roots of sources under no directory at all."""
+    entries = [
+        ROOT,
+        entry((b"d",), DIR),
+        entry((b"d", b"x")),
+        entry((b"e",), DIR),
+        entry((b"d", b"y")),
+    ]
+    within = begun(found(*entries), ended(5)).children()
+
+    assert [list(within(n)) for n in (-1, 0, 1, 3)] == [[0], [1, 3], [2, 4], []]
+
+
 def test_a_path_that_stands_twice_is_refused() -> None:
     """One place holds one thing."""
     inventory = begun(found(ROOT, entry((b"a",)), entry((b"b",)), entry((b"a",))))
@@ -220,7 +296,9 @@ def test_a_path_that_stands_twice_is_refused() -> None:
 def test_the_same_path_may_stand_in_two_sources() -> None:
     """Sources are trees of their own."""
     inventory = begun(
-        found(ROOT, entry((b"a",)), entry((), DIR, source=1), entry((b"a",), source=1)),
+        *Teller(RUN).entries(
+            [ROOT, entry((b"a",)), entry((), DIR, source=1), entry((b"a",), source=1)]
+        ),
         ended(4),
         sources=2,
     )

@@ -2,7 +2,7 @@ import pytest
 
 from peer.inventory.entries import MemberInventory
 from peer.inventory.pairing import ABSENT, Block, Merge, Place, insensitive, tolerance_ns
-from peer.session.session_settings import Case, SessionSettings
+from peer.session.session_settings import Case, Paired, Pairing, SessionSettings
 from protocol.messages.inventory import InventoryFailed, SkipReason
 from tests.harness.inventories import DIRECTORY, file, identified
 
@@ -132,11 +132,11 @@ def test_case_is_ignored_when_a_file_system_ignores_it() -> None:
 
 
 def test_names_that_differ_in_case_stand_side_by_side() -> None:
-    """So that whoever reads the stream can link them."""
-    drawn = places(identified(0, {"B": F, "a": F}), identified(1, {"b": F, "A": F}))
+    """So that whoever reads the stream can link them; each says so of itself."""
+    drawn = places(identified(0, {"B": F, "a": F, "c": F}), identified(1, {"b": F, "A": F}))
 
-    assert [place.key for place in drawn] == [("A",), ("a",), ("B",), ("b",)]
-    assert drawn[0].fold == drawn[1].fold == ("a",)
+    assert [place.key for place in drawn] == [("A",), ("a",), ("B",), ("b",), ("c",)]
+    assert [place.twin for place in drawn] == [True, True, True, True, False]
 
 
 def test_two_names_of_one_member_that_are_the_same_block_each_other() -> None:
@@ -168,6 +168,41 @@ def test_directories_that_hold_something_skipped_are_occupied() -> None:
     list(merge.places())
 
     assert merge.occupied == ({(0, ("a",)), (0, ("a", "b"))}, set())
+
+
+MERGED = SessionSettings(pairing=Pairing.MERGED)
+
+
+def test_merged_sources_are_one_tree() -> None:
+    """Whichever source a member has a directory in; a file in two of them nobody may touch."""
+    left = identified(0, {"a": F, "d/x": F}, {"b": F, "d/y": F, "d/x": F})
+    right = identified(1, {"b": F, "d/y": F})
+
+    drawn = rows(left, right, settings=MERGED)
+
+    assert drawn == {"0/a": "x.", "0/b": "xx", "0/d": "xx", "0/d/x": "!.", "0/d/y": "xx"}
+
+
+def test_merged_sources_are_all_walked_or_unknown() -> None:
+    """What the one that is not there holds may be anywhere."""
+    left = identified(0, {"a": F}, {"": SkipReason.VANISHED})
+    right = identified(1, {"a": F, "b": F})
+
+    assert rows(left, right, settings=MERGED) == {"0/a": "!x", "0/b": "!x"}
+
+
+def test_the_leader_pairs_sources_otherwise() -> None:
+    """A2 with B1; the others stay in their lines, and a source nobody offers is nobody's."""
+    pairs = ((Paired(member=0, source=1), Paired(member=1, source=0), Paired(member=2, source=7)),)
+    settings = SessionSettings(pairs=pairs)
+    left = identified(0, {"one": F}, {"two": F})
+    right = identified(1, {"two": F}, {"one": F})
+    third = identified(2, {"one": F})
+
+    merge = Merge([left, right, third], settings)
+
+    assert merge.lines == [((1,), (0,), ()), ((0,), (1,), (0,))]
+    assert rows(left, right, third, settings=settings) == {"0/two": "xx!", "1/one": "xxx"}
 
 
 def test_unicode_forms_are_one_place() -> None:

@@ -13,12 +13,10 @@ from protocol.messages.inventory import (
     Entry,
     InventoryMessage,
     Kind,
-    Skip,
     SkipReason,
 )
 from tests.harness.strategies import messages
 
-ENTRY: list[Any] = [0, [b"a", b"b"], 1, 10, -5, 0o644, b""]
 SKIP: list[Any] = [0, [b"a"], 1, None]
 HASH: list[Any] = [0, bytes(32), None]
 
@@ -29,17 +27,40 @@ def test_every_inventory_message_survives_the_wire(message: Any) -> None:
     assert decode(encode(message), InventoryMessage) == message
 
 
-def test_entries_travel_as_arrays_without_names() -> None:
-    """A million entries do not each repeat what their fields are called."""
-    entry = Entry(0, (b"a",), Kind.FILE, 1, 2, 0o600)
+def test_a_usual_entry_is_few_bytes() -> None:
+    """A million entries do not each repeat their directory's path, nor what fields are called."""
+    count = limits.MAX_BATCH
+    message = EntriesFound(
+        run=1,
+        above=[0, *range(1, count)],
+        names=[b"", *(b"IMG_20240714_%06d.jpg" % n for n in range(1, count))],
+        kinds=bytes([Kind.DIRECTORY, *[Kind.FILE] * (count - 1)]),
+        sizes=[0, *range(3_000_000, 3_000_000 + count - 1)],
+        mtimes=[1_700_000_000_000_000_000 + n for n in range(count)],
+        modes=(0o644).to_bytes(2, "big") * count,
+        roots=[0],
+        targets=[],
+    )
 
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(entry)) == [
-        0, [b"a"], 1, 1, 2, 0o600, b"",
-    ]  # fmt: skip
+    assert len(encode(message)) / count <= 60
 
 
-def found(*entries: list[Any]) -> dict[str, Any]:
-    return {"type": "inventory.entries", "run": 1, "entries": list(entries)}
+FOUND: dict[str, Any] = {
+    "type": "inventory.entries",
+    "run": 1,
+    "above": [0, 1],
+    "names": [b"", b"a"],
+    "kinds": b"\x02\x01",
+    "sizes": [0, 1],
+    "mtimes": [0, -5],
+    "modes": bytes(4),
+    "roots": [0],
+    "targets": [],
+}
+
+
+def found(**columns: object) -> dict[str, Any]:
+    return {**FOUND, **columns}
 
 
 def skipped(*skips: list[Any]) -> dict[str, Any]:
@@ -57,10 +78,10 @@ def changed(base: list[Any], at: int, value: object) -> list[Any]:
 @pytest.mark.parametrize(
     "content",
     [
-        found(ENTRY),
-        found(changed(ENTRY, 1, [])),
-        found(changed(ENTRY, 1, [bytes(limits.MAX_COMPONENT)] * limits.MAX_DEPTH)),
-        found(*[ENTRY] * limits.MAX_BATCH),
+        found(),
+        found(names=[bytes(limits.MAX_COMPONENT)] * limits.MAX_BATCH),
+        found(above=[limits.MAX_ENTRIES - 1], sizes=[2**62], mtimes=[MAX_TIME_NS, -MAX_TIME_NS]),
+        found(targets=[bytes(limits.MAX_PATH)], roots=[limits.MAX_SOURCES - 1]),
         skipped(SKIP),
         hashed(HASH),
         hashed([limits.MAX_ENTRIES - 1, None, int(SkipReason.VANISHED)]),
@@ -77,21 +98,25 @@ def test_what_is_within_bounds_is_admitted(content: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        found(*[ENTRY] * (limits.MAX_BATCH + 1)),
-        found(changed(ENTRY, 0, -1)),
-        found(changed(ENTRY, 0, limits.MAX_SOURCES)),
-        found(changed(ENTRY, 1, [b""])),
-        found(changed(ENTRY, 1, [bytes(limits.MAX_COMPONENT + 1)])),
-        found(changed(ENTRY, 1, [b"a"] * (limits.MAX_DEPTH + 1))),
-        found(changed(ENTRY, 2, 0)),
-        found(changed(ENTRY, 2, 4)),
-        found(changed(ENTRY, 3, -1)),
-        found(changed(ENTRY, 3, 2**62 + 1)),
-        found(changed(ENTRY, 4, MAX_TIME_NS + 1)),
-        found(changed(ENTRY, 4, -MAX_TIME_NS - 1)),
-        found(changed(ENTRY, 5, 0o10000)),
-        found(changed(ENTRY, 6, bytes(limits.MAX_PATH + 1))),
-        found(ENTRY[:5]),
+        found(above=[0] * (limits.MAX_BATCH + 1)),
+        found(above=[-1]),
+        found(above=[limits.MAX_ENTRIES]),
+        found(names=[b""] * (limits.MAX_BATCH + 1)),
+        found(names=[bytes(limits.MAX_COMPONENT + 1)]),
+        found(kinds=bytes(limits.MAX_BATCH + 1)),
+        found(sizes=[0] * (limits.MAX_BATCH + 1)),
+        found(sizes=[-1]),
+        found(sizes=[2**62 + 1]),
+        found(mtimes=[0] * (limits.MAX_BATCH + 1)),
+        found(mtimes=[MAX_TIME_NS + 1]),
+        found(mtimes=[-MAX_TIME_NS - 1]),
+        found(modes=bytes(2 * limits.MAX_BATCH + 1)),
+        found(roots=[0] * (limits.MAX_BATCH + 1)),
+        found(roots=[-1]),
+        found(roots=[limits.MAX_SOURCES]),
+        found(targets=[b""] * (limits.MAX_BATCH + 1)),
+        found(targets=[bytes(limits.MAX_PATH + 1)]),
+        {name: value for name, value in FOUND.items() if name != "roots"},
         skipped(*[SKIP] * (limits.MAX_BATCH + 1)),
         skipped(changed(SKIP, 2, 99)),
         hashed(*[HASH] * (limits.MAX_BATCH + 1)),
@@ -118,14 +143,3 @@ def test_entries_are_values() -> None:
     with pytest.raises(AttributeError):
         entry.size = 2  # type: ignore[misc]
     assert len({entry, Entry(0, (b"a",), Kind.FILE, 1, 2, 0o600)}) == 1
-
-
-def test_a_full_batch_of_usual_entries_fits_a_record() -> None:
-    """The number per message is chosen for that; odd ones are sent in smaller batches."""
-    path = (b"Photographs", b"2024", b"Summer in Brittany", b"IMG_20240714_183012.jpg")
-    entry = Entry(63, path, Kind.FILE, 2**33, 2**60, 0o644)
-    skip = Skip(63, path, SkipReason.HIDDEN)
-    full = EntriesFound(run=1, entries=[entry] * limits.MAX_BATCH)
-
-    assert len(encode(full)) <= limits.MAX_CONTROL_PLAINTEXT
-    assert len(msgspec.msgpack.encode(skip)) < len(msgspec.msgpack.encode(entry))
