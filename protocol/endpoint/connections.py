@@ -151,6 +151,11 @@ class Connection:
         """
         return self.quic.export_keying_material(label, context, length)
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether bulk data takes the fast path."""
+        return self.quic.is_fast
+
     # --- the path -----------------------------------------------------------------------
 
     @property

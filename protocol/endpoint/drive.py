@@ -44,6 +44,7 @@ from typing import Final, Self
 from protocol.endpoint.admission import Admission, Challenge
 from protocol.endpoint.connections import Connection
 from protocol.endpoint.demux import FIXED, LONG, Kind, destination_of, initial_header, kind_of
+from protocol.endpoint.machines import machine
 from protocol.endpoint.paths import Address, Path, Remote, Via, address_of
 from protocol.endpoint.streams import Signal
 from protocol.endpoint.timers import Timers
@@ -52,7 +53,6 @@ from protocol.errors import CloseCode, LinkClosed, LocalProtocolError
 from protocol.limits import LINK_IDLE, STEP_TIMEOUT
 from protocol.quic.connection import (
     CID_SIZE,
-    BoundedQuicConnection,
     Identity,
     quic_configuration,
 )
@@ -212,7 +212,7 @@ class Endpoint:
         configuration = quic_configuration(
             alpn=alpn, idle_timeout=self._idle_timeout, datagram_size=path.datagram_size
         )
-        quic = BoundedQuicConnection(configuration=configuration)
+        quic = machine()(configuration=configuration)
         connection = Connection(self, quic, path, alpn=alpn, is_client=True)
         self._connections[connection] = None
         self.issued(connection, quic.host_cid)
@@ -350,7 +350,7 @@ class Endpoint:
             prefix = source.prefix if isinstance(source, Via) else b""
             self.send_datagram(prefix + verdict.packet, source)
             return None
-        quic = BoundedQuicConnection(
+        quic = machine()(
             configuration=quic_configuration(
                 alpn=self._alpn_served, identity=self._identity, idle_timeout=self._idle_timeout
             ),

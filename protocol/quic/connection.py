@@ -32,7 +32,7 @@ from aioquic.quic.connection import (
 )
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicProtocolVersion
 from aioquic.quic.packet_builder import QuicPacketBuilder
-from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
+from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -136,6 +136,7 @@ class BoundedQuicConnection(QuicConnection):
     Until ``authenticated()``: 64 KiB, one bidirectional stream, 15 s of silence.
 
     Attributes:
+        is_fast: Whether batches are taken and made in few steps (``protocol.quic.fastpath``).
         accepted: Packets that decrypted, were no duplicates and counted.
     """
 
@@ -151,6 +152,7 @@ class BoundedQuicConnection(QuicConnection):
             original_destination_connection_id=original_destination_connection_id,
             retry_source_connection_id=retry_source_connection_id,
         )
+        self.is_fast = False
         self.accepted = 0
         self._exporter_secret: bytes | None = None
         self._connection_window = PRE_AUTH_WINDOW
@@ -227,7 +229,7 @@ class BoundedQuicConnection(QuicConnection):
             max_datagram_size=self._max_datagram_size,
         )
         loss._cc.bytes_in_flight = in_flight
-        loss._pacer = QuicPacketPacer(max_datagram_size=self._max_datagram_size)
+        loss._pacer = type(loss._pacer)(max_datagram_size=self._max_datagram_size)
         loss._rtt_initialized = False
         loss._rtt_min = float("inf")
         loss._pto_count = 0
@@ -328,14 +330,65 @@ class BoundedQuicConnection(QuicConnection):
         """Take datagrams that arrived together."""
         for data in datagrams:
             self.receive_datagram(data, peer, now)
-            for stream in self._streams.values():
-                if len(stream.receiver._ranges) > MAX_STREAM_GAPS:
-                    # Every range costs memory and every insertion walks them all.
-                    self.close(QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.STREAM_BASE)
+            self._refuse_gaps()
 
     def send_batch(self, now: float) -> list[Train]:
         """Return what must be sent now."""
         return couple([data for data, _ in self.datagrams_to_send(now)])
+
+    def _refuse_gaps(self) -> None:
+        """Close if a stream came in too many pieces.
+
+        Every range costs memory and every insertion walks them all.
+        """
+        for stream in self._streams.values():
+            if len(stream.receiver._ranges) > MAX_STREAM_GAPS:
+                self.close(QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.STREAM_BASE)
+
+    # --- windows ---------------------------------------------------------------------
+
+    def _raise_limits(self) -> None:
+        """Let the connection's limits follow what was consumed and what is done."""
+        limit = self._local_max_data
+        wanted = self._consumed + self._connection_window
+        if wanted - limit.value >= self._connection_window // 2:
+            limit.value = wanted
+        self._local_max_streams_bidi.value = self._max_bidi + self._done_bidi
+        self._local_max_streams_uni.value = self._max_uni + self._done_uni
+
+    def _is_limit_due(self) -> bool:
+        """Raise the connection's limits; return whether the peer must be told."""
+        self._raise_limits()
+        limit = self._local_max_data
+        return limit.value != limit.sent or any(
+            # The library tells of streams when it pays.
+            limit.value != limit.sent and limit.sent - limit.used < limit.value - limit.sent
+            for limit in (self._local_max_streams_bidi, self._local_max_streams_uni)
+        )
+
+    @staticmethod
+    def _may_have_limit(stream: QuicStream) -> bool:
+        # To the peer a blocked one does not exist yet: naming it would break its limit.
+        return bool(
+            stream.max_stream_data_local
+            and not stream.receiver.is_finished
+            and not stream.is_blocked
+        )
+
+    def _raise_stream_limit(self, stream: QuicStream) -> None:
+        """Let a stream's limit follow what was consumed."""
+        assert stream.stream_id is not None
+        credit = self._credits.get(stream.stream_id)
+        wanted = (0 if credit is None else credit.consumed) + self._stream_window
+        if wanted - stream.max_stream_data_local >= self._stream_window // 2:
+            stream.max_stream_data_local = wanted
+
+    def _is_stream_limit_due(self, stream: QuicStream) -> bool:
+        """Raise a stream's limit; return whether the peer must be told."""
+        if not self._may_have_limit(stream):
+            return False
+        self._raise_stream_limit(stream)
+        return stream.max_stream_data_local != stream.max_stream_data_local_sent
 
     # --- overrides -------------------------------------------------------------------
 
@@ -425,11 +478,7 @@ class BoundedQuicConnection(QuicConnection):
 
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         limit = self._local_max_data
-        wanted = self._consumed + self._connection_window
-        if wanted - limit.value >= self._connection_window // 2:
-            limit.value = wanted
-        self._local_max_streams_bidi.value = self._max_bidi + self._done_bidi
-        self._local_max_streams_uni.value = self._max_uni + self._done_uni
+        self._raise_limits()
         # With nothing used the library finds no reason to double the window.
         used, limit.used = limit.used, 0
         try:
@@ -441,16 +490,9 @@ class BoundedQuicConnection(QuicConnection):
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
     ) -> None:
         receiver = stream.receiver
-        if not stream.max_stream_data_local or receiver.is_finished:
+        if not self._may_have_limit(stream):
             return
-        if stream.is_blocked:
-            # To the peer it does not exist yet: naming it would break the peer's limit.
-            return
-        assert stream.stream_id is not None
-        credit = self._credits.get(stream.stream_id)
-        wanted = (0 if credit is None else credit.consumed) + self._stream_window
-        if wanted - stream.max_stream_data_local >= self._stream_window // 2:
-            stream.max_stream_data_local = wanted
+        self._raise_stream_limit(stream)
         offset, receiver.highest_offset = receiver.highest_offset, 0
         try:
             super()._write_stream_limits(builder, space, stream)

@@ -52,6 +52,12 @@ def couple(datagrams: list[bytes]) -> list[Train]:
     return trains
 
 
+def datagrams(train: Train) -> list[bytes]:
+    """Return the datagrams of *train* as the wire sees them."""
+    parts = len(train.buffers) // train.count
+    return [b"".join(train.buffers[at : at + parts]) for at in range(0, len(train.buffers), parts)]
+
+
 def prefixed(train: Train, prefix: bytes) -> Train:
     """Return *train* with *prefix* before every datagram."""
     parts = len(train.buffers) // train.count

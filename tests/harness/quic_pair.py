@@ -10,6 +10,8 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.rangeset import RangeSet
 
 from protocol.quic.connection import BoundedQuicConnection, Identity, quic_configuration
+from protocol.quic.fastpath import FastQuicConnection
+from protocol.quic.trains import datagrams
 
 ALPN = "quintet-test"
 PEER = "peer"
@@ -35,12 +37,12 @@ class QuicPair:
         self.now = 0.0
         self.drop: Callable[[QuicConnection, bytes], bool] = lambda sender, data: False
         # Mostly ours; some tests bring a client of the library as it is.
-        self.client: Any = client or BoundedQuicConnection(
+        self.client: Any = client or FastQuicConnection(
             configuration=quic_configuration(
                 alpn=client_alpn, datagram_size=datagram_size, idle_timeout=idle_timeout
             )
         )
-        self.server = BoundedQuicConnection(
+        self.server = FastQuicConnection(
             configuration=quic_configuration(
                 alpn=ALPN,
                 identity=Identity(os.urandom),
@@ -70,10 +72,10 @@ class QuicPair:
                     sender.handle_timer(self.now)
                 if not sender._network_paths:
                     continue
-                for data, _ in sender.datagrams_to_send(self.now):
+                for data in sent_by(sender, self.now):
                     self.sizes[sender] = max(self.sizes[sender], len(data))
                     if not self.drop(sender, data):
-                        self._deliver(receiver, data)
+                        deliver(receiver, data, self.now)
                 self._drain(sender)
                 self._drain(receiver)
 
@@ -85,15 +87,24 @@ class QuicPair:
             if isinstance(event, events.StreamDataReceived)
         )
 
-    def _deliver(self, receiver: QuicConnection, data: bytes) -> None:
-        if isinstance(receiver, BoundedQuicConnection):
-            receiver.receive_batch([data], PEER, self.now)
-        else:
-            receiver.receive_datagram(data, PEER, self.now)
-
     def _drain(self, machine: QuicConnection) -> None:
         while (event := machine.next_event()) is not None:
             self.events[machine].append(event)
+
+
+def sent_by(sender: QuicConnection, now: float) -> list[bytes]:
+    """Return the datagrams *sender* has to send now."""
+    if isinstance(sender, BoundedQuicConnection):
+        return [data for train in sender.send_batch(now) for data in datagrams(train)]
+    return [data for data, _ in sender.datagrams_to_send(now)]
+
+
+def deliver(receiver: QuicConnection, data: bytes, now: float) -> None:
+    """Hand one datagram over."""
+    if isinstance(receiver, BoundedQuicConnection):
+        receiver.receive_batch([data], PEER, now)
+    else:
+        receiver.receive_datagram(data, PEER, now)
 
 
 def stock_client() -> QuicConnection:

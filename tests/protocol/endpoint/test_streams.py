@@ -72,7 +72,7 @@ async def test_a_slow_reader_stops_the_writer_and_holds_only_a_window() -> None:
     """Back-pressure: bounded memory on both sides, nothing lost when reading resumes."""
     async with linked() as ends:
         stream = ends.client.open_stream()
-        data = noise(STREAM_WINDOW + 4 * MIB)
+        data = noise(STREAM_WINDOW + 6 * MIB)
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(send_all(stream, data))
             theirs = await ends.server.accept_stream()

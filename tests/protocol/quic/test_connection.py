@@ -25,7 +25,16 @@ from protocol.limits import (
     STREAM_WINDOW,
 )
 from protocol.quic.connection import BoundedQuicConnection, Identity, quic_configuration
-from tests.harness.quic_pair import ALPN, PEER, QuicPair, send_at, stock_client, stock_server
+from tests.harness.quic_pair import (
+    ALPN,
+    PEER,
+    QuicPair,
+    deliver,
+    send_at,
+    sent_by,
+    stock_client,
+    stock_server,
+)
 
 
 @pytest.fixture
@@ -398,11 +407,11 @@ def grow_sparsely(pair: QuicPair, server: QuicConnection, frames: int) -> int:
     offset = PRE_AUTH_WINDOW if server is pair.server else MIB
     for _ in range(frames):
         send_at(pair.client, stream_id, offset - 1)
-        for data, _ in pair.client.datagrams_to_send(pair.now):
-            server.receive_datagram(data, PEER, pair.now)
+        for data in sent_by(pair.client, pair.now):
+            deliver(server, data, pair.now)
         pair.now += 0.01
-        for data, _ in server.datagrams_to_send(pair.now):
-            pair.client.receive_datagram(data, PEER, pair.now)
+        for data in sent_by(server, pair.now):
+            deliver(pair.client, data, pair.now)
         offset *= 2
     return process.memory_info().rss - before
 

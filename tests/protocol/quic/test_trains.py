@@ -8,16 +8,17 @@ from protocol.quic.trains import (
     MAX_TRAIN_DATAGRAMS,
     Train,
     couple,
+    datagrams,
     prefixed,
 )
 
 
 @given(st.lists(st.sampled_from([1, 600, 1200, 1452, 9000]).map(bytes), max_size=200))
-def test_coupling_loses_and_reorders_nothing(datagrams: list[bytes]) -> None:
+def test_coupling_loses_and_reorders_nothing(pieces: list[bytes]) -> None:
     """And every train obeys what the kernel demands of one."""
-    trains = couple(datagrams)
+    trains = couple(pieces)
 
-    assert [data for train in trains for data in train.buffers] == datagrams
+    assert [data for train in trains for data in train.buffers] == pieces
     for train in trains:
         assert train.count == len(train.buffers) <= MAX_TRAIN_DATAGRAMS
         assert train.size == sum(map(len, train.buffers)) <= MAX_TRAIN_BYTES
@@ -55,3 +56,9 @@ def test_a_prefix_goes_before_every_datagram() -> None:
     wrapped = prefixed(train, b"pre")
 
     assert wrapped == Train([b"pre", b"h1", b"body", b"pre", b"h2", b"end"], 9, 2, 17)
+
+
+def test_a_train_comes_apart_into_its_datagrams() -> None:
+    """Whatever number of buffers each of them consists of."""
+    assert datagrams(Train([b"a", b"bc", b"d", b"e"], 3, 2, 5)) == [b"abc", b"de"]
+    assert datagrams(Train([b"abc"], 3, 1, 3)) == [b"abc"]
