@@ -55,7 +55,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     rendezvous: Annotated[
         str,
-        Meta(max_length=320, description="Meeting server, HOST[:PORT][#FINGERPRINT]; empty: none."),
+        Meta(
+            max_length=2048,
+            description="Meeting servers, HOST[:PORT][#FINGERPRINT], by commas; empty: none.",
+        ),
+    ] = ""
+    access_file: Annotated[
+        str,
+        Meta(max_length=4096, description="File of mode 0600 with a private server's token."),
     ] = ""
     identity: Identity = Identity()
     ui_port: Annotated[

@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
@@ -31,6 +32,7 @@ from peer.errors import (
     ConfirmationNeeded,
     WrongPhase,
 )
+from peer.net.node_access import read_access
 from peer.net.node_link import NodeAddress
 from peer.net.paths import Paths
 from peer.session.errors import (
@@ -184,12 +186,12 @@ class Peer(TrustActs):
             SecretUnusable: If ID or password holds a typing mistake; nothing was sent.
             JoinFailed: With the outcome people are told.
         """
-        vetting = Vetting(self._known, accept_new_key)
         async with self._enter():
             parsed = SessionId.parse(session_id)
             secret = Password.parse(password)
             node = self._node_address(rendezvous, lan=False)
             await self._join(parsed, secret, node, sources, vetting)
+        vetting = Vetting(self._known, accept_new_key)
 
     async def join_by_invitation(
         self, *, invitation: str, sources: list[str], accept_new_key: bool = False
@@ -199,7 +201,7 @@ class Peer(TrustActs):
             parsed = Invitation.parse(invitation)
             if not parsed.host:
                 raise RendezvousNeeded
-            node = NodeAddress(parsed.host, parsed.port, parsed.node)
+            node = NodeAddress(parsed.host, parsed.port, parsed.node, parsed.access)
             vetting = Vetting(self._known, accept_new_key, parsed.creator)
             await self._join(parsed.session_id, parsed.password, node, sources, vetting)
 
@@ -221,6 +223,10 @@ class Peer(TrustActs):
                 self._tries.wrong(session_id.value, now=now())
             raise
         self._tries.clear(session_id.value)
+        self._attend(entered)
+
+    @contextlib.asynccontextmanager
+    async def _enter(self) -> AsyncIterator[None]:
         roster = entered.session.membership.roster
         try:
             vetting.check(roster, self._node.node_key)
@@ -228,13 +234,9 @@ class Peer(TrustActs):
             # It is in by now; the others must not take it for a member that went away.
             await entered.leave()
             raise
-        self._attend(entered)
+        """Enter a session in the block, one at a time; nothing stands if it fails."""
         if vetting.misses_creator(roster):
             entered.session.notice("creator_gone")
-
-    @contextlib.asynccontextmanager
-    async def _enter(self) -> AsyncIterator[None]:
-        """Enter a session in the block, one at a time; nothing stands if it fails."""
         if self._attending is not None or self._entering is not None or self._is_closing:
             raise AlreadyInSession
         self._entering = asyncio.current_task()
@@ -251,11 +253,11 @@ class Peer(TrustActs):
         """Let *attending* be the session of this peer; nothing else happens in between."""
         self._attending = attending
         session = attending.session
-        self._trusting = Trusting(self._known, session, changed=self._touch)
         self._work = SessionWork(
             session,
             self._sources,
             KnownDigests(self._index),
+        self._trusting = Trusting(self._known, session, changed=self._touch)
             spawn=self.spawn,
             changed=self._touch,
         )
@@ -287,7 +289,8 @@ class Peer(TrustActs):
         chosen = rendezvous or self._settings.rendezvous
         if lan or not chosen:
             raise RendezvousNeeded
-        return NodeAddress.parse(chosen)
+        access = read_access(self._settings.access_file)
+        return replace(NodeAddress.parse(chosen), access=access)
 
     async def _hold(self, sources: list[str], *, create: bool) -> None:
         for path in sources:

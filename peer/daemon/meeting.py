@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -46,7 +47,7 @@ class Meeting:
     Args:
         endpoint: Whose socket the offers are about.
         paths: Makes offers and opens connections.
-        node: Where the node is.
+        node: Where the node is, and which ones to try in its place.
         spawn: Starts a task.
         on_connection: Takes a connection that an introduction led to.
         changed: Called when ``state`` has changed.
@@ -71,7 +72,7 @@ class Meeting:
         self._on_connection = on_connection
         self._changed = changed
         self._offers: dict[bytes, MyOffer] = {}
-        self._client = BrokerClient(endpoint, [node], self._provide_offer)
+        self._client = BrokerClient(endpoint, node.all, self._provide_offer, access=node.access)
         self._session_id: SessionId | None = None
         self._token = b""
         self._newest = b""
@@ -211,7 +212,9 @@ class Meeting:
     async def _take_events(self) -> None:
         while True:
             match await self._client.next_event():
-                case NodeUp(fingerprint=fingerprint):
+                case NodeUp(node=node, fingerprint=fingerprint):
+                    # Invitations name the node that answers.
+                    self.node = replace(node, access=self.node.access)
                     self.fingerprint = fingerprint
                     self._set("registered" if self._session_id is not None else "connected")
                 case NodeDown():

@@ -107,6 +107,7 @@ def invitation_view(attending: Attending, *, creator: str) -> dict[str, str]:
         host=meeting.node.host.lower(),
         port=meeting.node.port,
         node=meeting.fingerprint,
+        access=meeting.node.access,
     )
     return {
         "session_id": str(credentials.session_id),

@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from peer.errors import SettingInvalid
@@ -44,6 +44,9 @@ DEFAULT_PORT: Final = 47555
 DIAL_TIMEOUT: Final = 3.0
 """Seconds one address of a node may take for handshake and greeting, before the next is tried."""
 
+MAX_NODES: Final = 8
+"""Nodes one setting may name."""
+
 _NODE: Final = re.compile(
     r"""(?: \[ (?P<v6> [0-9A-Fa-f:.]+ ) \] | (?P<host> [^\[\]:\#\s]+ ) )
         (?: : (?P<port> \d{1,5} ) )?
@@ -60,14 +63,32 @@ class NodeAddress:
     port: int = DEFAULT_PORT
     fingerprint: str = ""
     """First symbols of the fingerprint of its key; empty: whoever answers there is it."""
+    access: str = field(default="", repr=False)
+    """The access token of a private node; empty where none is asked for."""
+    others: "tuple[NodeAddress, ...]" = ()
+    """Nodes to try if this one does not answer, in order."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the node of ``HOST[:PORT][#FINGERPRINT]``, an IPv6 host in brackets.
 
+        Several, separated by commas, are tried in turn.
+
         Raises:
             SettingInvalid: If *text* is not of this form.
         """
+        nodes = [cls._parse_one(each) for each in text.split(",")]
+        if len(nodes) > MAX_NODES:
+            raise SettingInvalid("rendezvous", f"≤ {MAX_NODES}")
+        return replace(nodes[0], others=tuple(nodes[1:]))
+
+    @property
+    def all(self) -> "list[NodeAddress]":
+        """This node and the others."""
+        return [replace(self, others=()), *self.others]
+
+    @classmethod
+    def _parse_one(cls, text: str) -> Self:
         match = _NODE.fullmatch(text.strip())
         port = int(match["port"] or DEFAULT_PORT) if match else 0
         if match is None or not 0 < port < 2**16:

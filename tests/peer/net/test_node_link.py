@@ -1,7 +1,7 @@
 import pytest
 
 from peer.errors import SettingInvalid
-from peer.net.node_link import DEFAULT_PORT, NodeAddress, NodeLink
+from peer.net.node_link import DEFAULT_PORT, MAX_NODES, NodeAddress, NodeLink
 from protocol.codec import RENDEZVOUS_FRAME, encode
 from protocol.endpoint.drive import Endpoint
 from protocol.errors import LinkClosed, MalformedMessage, SealBroken
@@ -95,3 +95,23 @@ async def test_nobody_there_is_a_closed_link() -> None:
             await NodeLink.open(endpoint, (LOOPBACK, 1), within=0.05)
         with pytest.raises(LinkClosed):
             await NodeLink.open(endpoint, ("::1", 1), within=0.05)
+
+
+def test_several_nodes_are_tried_in_turn() -> None:
+    """One setting names them all; a mistake in any of them is a mistake."""
+    node = NodeAddress.parse("one:1, [::1]:2#0123456789ABCDEF ,three")
+
+    assert [(each.host, each.port) for each in node.all] == [
+        ("one", 1),
+        ("::1", 2),
+        ("three", DEFAULT_PORT),
+    ]
+    assert node.all[1].fingerprint == "0123456789ABCDEF"
+    for text in ("one,", ",".join(["n"] * (MAX_NODES + 1))):
+        with pytest.raises(SettingInvalid):
+            NodeAddress.parse(text)
+
+
+def test_the_access_token_is_not_shown() -> None:
+    """Addresses come into logs."""
+    assert "sesame" not in repr(NodeAddress("host", access="sesame"))
