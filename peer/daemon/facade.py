@@ -48,6 +48,7 @@ from peer.store.index import Index
 from peer.store.known_peers import KnownPeers
 from protocol.credentials import Invitation, Password, SessionId, fingerprint_symbols
 from protocol.endpoint.drive import Endpoint
+from protocol.endpoint.machines import fast_path_fault
 from protocol.errors import JoinFailed, JoinOutcome, QuintetError
 from protocol.limits import MAX_NAME, STEP_TIMEOUT
 from protocol.quic.selftest import check_library
@@ -75,6 +76,9 @@ class Peer(TrustActs):
             [("0.0.0.0", settings.udp_port), ("::", settings.udp_port)],  # noqa: S104  # members come from anywhere
             alpn_served=PEER_ALPN,
         )
+        fault = fast_path_fault()
+        if fault is not None:
+            log.warning("link.fast_path_off", reason=fault)
         self._paths = Paths(self._endpoint)
         self._sources = HeldSources(home.path)
         self._entrance: Entrance | None = None
