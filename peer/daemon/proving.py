@@ -10,7 +10,7 @@ from peer.daemon.own_sources import OwnSources
 from peer.daemon.reading_back import read_back
 from peer.daemon.workers import in_worker
 from peer.plan.steps import AnyStep
-from peer.transfer.proof import Outcome, Proof
+from peer.transfer.proof import Outcome, Proof, planned_digest
 from peer.transfer.reasons import Reason
 from protocol.limits import MAX_BATCH
 from protocol.messages.transfer import (
@@ -95,7 +95,9 @@ class Proving:
             )
             for stated, dated in found:
                 proofs.append(stated)
-                if not dated:
+                planned = planned_digest(self._steps[stated.step])
+                if not dated and planned in (None, stated.digest):
+                    # Of other content it is no failure of a date, but a deviation.
                     misdated[stated.step] = Reason.DATE_DIFFERS
         proofs += self._read_of_others()
         self._tell_failed(misdated)

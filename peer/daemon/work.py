@@ -34,7 +34,7 @@ from protocol.messages.transfer import StepsFailed, TransferMessage
 log = structlog.get_logger()
 
 MAX_EARLY: Final = 256
-"""Messages of another member's inventory kept until the leader's start has arrived."""
+"""Messages of one member's inventory kept until the leader's start has arrived."""
 
 MAX_FAILURES: Final = 1_000
 """Failures or deviations shown; the counts are whole."""
@@ -111,7 +111,16 @@ class SessionWork:
         early, self._early = self._early, []
         for peer, message in early:
             if message.run == run:
-                self._taking.receive(peer, message)
+                self._receive_early(self._taking, peer, message)
+
+    def _receive_early(self, taking: InventoryTaking, peer: int, message: InventoryMessage) -> None:
+        try:
+            taking.receive(peer, message)
+        except RemoteProtocolError as error:
+            # Whoever said it answers for it, not the leader whose start has just come.
+            link = self._session.links.get(peer)
+            if link is not None:
+                link.violated(error)
 
     async def _take_inventory(self, taking: InventoryTaking) -> None:
         if not await taking.take() or taking is not self._taking:
@@ -132,7 +141,7 @@ class SessionWork:
             taking.receive(peer, message)
         elif message.run <= self._last_run:
             return  # on its way when that run was cancelled
-        elif len(self._early) >= MAX_EARLY:
+        elif sum(early == peer for early, _ in self._early) >= MAX_EARLY:
             raise RemoteProtocolError("an inventory nobody started")
         else:
             self._early.append((peer, message))
@@ -415,6 +424,8 @@ class SessionWork:
             self.sync.link_up(peer)
 
     def link_down(self, peer: int) -> None:
+        # It says all of it again once it is back.
+        self._early = [early for early in self._early if early[0] != peer]
         if self.sync is not None:
             self.sync.link_down(peer)
         if self._taking is not None:
