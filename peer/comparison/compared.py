@@ -88,10 +88,11 @@ class Side(Value, tag="side"):
     def cell(self, item: Item, context: Context) -> Cell | None:
         """Return the cell meant, if something is there that may be compared."""
         member = context.to if self.member is None else self.member
-        if member is None or (self.line is not None and self.line != item.line):
-            return None
         cell = next((cell for cell in item.cells if cell.member == member), None)
-        return cell if cell is not None and cell.present else None
+        if cell is None or not cell.present:
+            return None
+        source = cell.inventory.positions[cell.number]
+        return cell if self.line is None or self.line == source else None
 
 
 class Amount(Value, tag="amount"):

@@ -250,21 +250,16 @@ class Comparison:
             modes=self.settings.metadata is Metadata.DATES_AND_MODE,
         )
         only_files = self.settings.data_type is DataType.FILES
-        known: dict[tuple[Matched, tuple[int, ...], bool], int] = {}
+        # The matcher keeps what it returned, so that equal ones are one.
+        known: dict[tuple[int, tuple[int, ...], bool], int] = {}
         # The rows of the directories the present one is in, from the top.
         above: list[int] = []
-        kinds = [inventory.kinds for inventory in inventories]
         match, columns = matcher.match, self._numbers
         for row, place in enumerate(merge.places()):
             numbers = place.numbers
             matched = match(place)
-            what = tuple(
-                [
-                    0 if number == ABSENT else of[number]
-                    for number, of in zip(numbers, kinds, strict=True)
-                ]
-            )
-            sort = matched, what, place.twin
+            what = place.kinds
+            sort = id(matched), what, place.twin
             index = known.get(sort)
             if index is None:
                 index = known[sort] = len(known)

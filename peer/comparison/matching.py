@@ -68,13 +68,18 @@ class Matcher:
         self._inventories = inventories
         self._tolerance = tolerance
         self._modes = modes
-        self._usual: dict[tuple[bool, ...], Matched] = {}
+        self._usual: dict[tuple[int, ...], Matched] = {}
         """What places look like at which nothing is blocked, read or different."""
+        self._all: dict[Matched, Matched] = {}
         self._free = (Block.NONE,) * len(inventories)
 
     def match(self, place: Place) -> Matched:
-        """Return what is equal at *place*."""
-        return self._at_a_glance(place) or self._in_full(place)
+        """Return what is equal at *place*; the same object for all places that are alike."""
+        found = self._at_a_glance(place)
+        if found is None:
+            full = self._in_full(place)
+            found = self._all.setdefault(full, full)
+        return found
 
     def _at_a_glance(self, place: Place) -> Matched | None:
         """Return what is equal at *place*, if size and date of all that is there are the same.
@@ -83,14 +88,15 @@ class Matcher:
         """
         if place.blocks != self._free:
             return None
-        there = None
-        for number, inventory in zip(place.numbers, self._inventories, strict=True):
-            if number == ABSENT:
+        there: tuple[int, int, int] | None = None
+        for number, kind, inventory in zip(
+            place.numbers, place.kinds, self._inventories, strict=True
+        ):
+            if not kind:
                 continue
-            kind = inventory.kinds[number]
             if kind == _DIRECTORY:
                 here = kind, 0, 0
-            elif kind == _LINK or number in inventory.unreadable or inventory.is_hashed(number):
+            elif kind == _LINK or inventory.is_hashed(number) or number in inventory.unreadable:
                 return None
             else:
                 here = kind, inventory.sizes[number], inventory.mtimes[number]
@@ -101,10 +107,10 @@ class Matcher:
             elif there != here:
                 return None
         assert there is not None, "every place is somewhere"
-        looks = (there[0] == _DIRECTORY, *[number != ABSENT for number in place.numbers])
-        known = self._usual.get(looks)
+        known = self._usual.get(place.kinds)
         if known is None:
-            known = self._usual[looks] = self._in_full(place)
+            full = self._in_full(place)
+            known = self._usual[place.kinds] = self._all.setdefault(full, full)
         return known
 
     def _in_full(self, place: Place) -> Matched:

@@ -5,11 +5,14 @@ Every member computes this from the same inventories and hashes its own part of 
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 from peer.inventory.entries import MemberInventory
-from peer.inventory.pairing import ABSENT, Merge, Place, tolerance_ns
+from peer.inventory.pairing import Merge, Place, tolerance_ns
 from peer.session.session_settings import Analysis, SessionSettings
 from protocol.messages.inventory import Kind
+
+_FILE: Final = Kind.FILE.value
 
 
 def to_hash(
@@ -34,7 +37,9 @@ def to_hash(
     alone: list[int] = []
     lone_sizes: Counter[int] = Counter()
     for place in Merge(inventories, settings).places():
-        holders = _files(place, inventories)
+        if Kind.FILE not in place.kinds:
+            continue
+        holders = _files(place)
         own = place.numbers[position]
         if len(holders) == 1:
             ((holder, number),) = holders
@@ -50,20 +55,25 @@ def to_hash(
     return sorted(wanted)
 
 
-def _files(place: Place, inventories: Sequence[MemberInventory]) -> list[tuple[int, int]]:
+def _files(place: Place) -> list[tuple[int, int]]:
     """Return position and entry of every member that holds a file here it may read."""
     return [
-        (position, number)
-        for position, number in enumerate(place.numbers)
-        if number != ABSENT
-        and not place.blocks[position]
-        and inventories[position].kinds[number] == Kind.FILE
+        (position, place.numbers[position])
+        for position, kind in enumerate(place.kinds)
+        if kind == _FILE and not place.blocks[position]
     ]
 
 
 def _differ(
     holders: Sequence[tuple[int, int]], inventories: Sequence[MemberInventory], tolerance: int
 ) -> bool:
-    sizes = {inventories[position].sizes[number] for position, number in holders}
-    dates = [inventories[position].mtimes[number] for position, number in holders]
-    return len(sizes) > 1 or max(dates) - min(dates) > tolerance
+    (position, number), *others = holders
+    size, first = inventories[position].sizes[number], inventories[position].mtimes[number]
+    oldest = newest = first
+    for position, number in others:
+        if inventories[position].sizes[number] != size:
+            return True
+        date = inventories[position].mtimes[number]
+        if date != first:
+            oldest, newest = min(oldest, date), max(newest, date)
+    return newest - oldest > tolerance

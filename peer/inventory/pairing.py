@@ -19,6 +19,7 @@ ABSENT: Final = -1
 """In the place of an entry's number: this member has no entry here."""
 
 NS_PER_MS: Final = 1_000_000
+_DIRECTORY: Final = Kind.DIRECTORY.value
 
 
 class Block(enum.IntEnum):
@@ -64,6 +65,8 @@ class Place(NamedTuple):
     """Whether a name beside it differs from this one in case only."""
     depth: int
     """How many directories of the line it lies in."""
+    kinds: tuple[int, ...]
+    """What each member has there, blocked or not; 0 for nothing."""
 
 
 def insensitive(settings: SessionSettings, inventories: Sequence[MemberInventory]) -> bool:
@@ -154,7 +157,8 @@ class Merge:
         for position, block in at_root:
             blocks[position] = blocks[position] or block
         if max(numbers, default=ABSENT) != ABSENT and not self._only_directories(numbers):
-            yield Place(line, (), numbers, tuple(blocks), twin=False, depth=0)
+            kinds = tuple(map(self._kind, range(len(numbers)), numbers))
+            yield Place(line, (), numbers, tuple(blocks), twin=False, depth=0, kinds=kinds)
         below = tuple(
             block or self._block_below(position, line) for position, block in enumerate(blocks)
         )
@@ -179,6 +183,7 @@ class Merge:
         joined: dict[_Name, list[tuple[int, int]]] = {}
         absent = [ABSENT] * len(inventories)
         names_of = self._names_of
+        columns = [inventory.kinds for inventory in inventories]
         for position, folders in enumerate(directory.numbers):
             names = inventories[position].names
             for folder in folders:
@@ -210,9 +215,15 @@ class Merge:
             twin = (at > 0 and folds[at - 1] == folds[at]) or (
                 at < last and folds[at + 1] == folds[at]
             )
-            place = Place(line, key, numbers, blocks, twin, depth)
-            more = (*clashing.get(name, ()), *joined.get(name, ()))
-            yield place, self._directory(place, more)
+            kinds = tuple(
+                [0 if number == ABSENT else of[number] for number, of in zip(numbers, columns)]  # noqa: B905  # as many by construction; asked for each of a million
+            )
+            place = Place(line, key, numbers, blocks, twin, depth, kinds)
+            if _DIRECTORY in kinds or name in clashing:
+                more = (*clashing.get(name, ()), *joined.get(name, ()))
+                yield place, self._directory(place, more)
+            else:
+                yield place, None
 
     def _blocked(
         self,
@@ -230,6 +241,9 @@ class Merge:
             blocks[position] = blocks[position] or Block.NAME_CLASH
             self._occupy(position, line, key)
         return tuple(blocks)
+
+    def _kind(self, position: int, number: int) -> int:
+        return 0 if number == ABSENT else self._inventories[position].kinds[number]
 
     def _joined(self, position: int, one: int, other: int) -> bool:
         """Whether two directories are one because the member's sources form one tree."""

@@ -2,7 +2,7 @@
 
 An action is a class here; the union at the foot makes it part of rules, of targeted actions,
 of their text and of the wire. A step compiled for a place where nothing stands yet leaves its
-path empty: the planner knows what its parents are called there.
+source and path open: the planner knows what its parents are called there.
 """
 
 from collections.abc import Iterable
@@ -256,7 +256,7 @@ def _written(item: Item, origin: Cell, to: Cell, desk: Desk) -> AnyStep:
         return _file(item, origin, to, desk, origin.mtime_ns)
     return CopyLink(
         member=to.member,
-        source=item.line,
+        source=_known_source(item, to),
         path=_known_path(to),
         expected=_replaced(origin, to),
         target=origin.inventory.target(origin.number),
@@ -269,7 +269,7 @@ def _file(item: Item, origin: Cell, to: Cell, desk: Desk, mtime_ns: int) -> Copy
     replaced = _replaced(origin, to)
     return CopyFile(
         member=to.member,
-        source=item.line,
+        source=_known_source(item, to),
         path=_known_path(to),
         expected=replaced,
         expected_digest=None if replaced is None else to.digest,
@@ -285,7 +285,7 @@ def made(item: Item, origin: Cell, to: Cell) -> CreateDirectory:
     """Return the step that makes at *to* the directory that *origin* has."""
     return CreateDirectory(
         member=to.member,
-        source=item.line,
+        source=_known_source(item, to),
         path=_known_path(to),
         mode=entry_of(origin).mode | OWN_ACCESS,
     )
@@ -337,6 +337,10 @@ def entry_of(cell: Cell) -> Entry:
     entry = cell.entry
     assert entry is not None
     return entry
+
+
+def _known_source(item: Item, to: Cell) -> int:
+    return entry_of(to).source if to.present else item.line
 
 
 def _known_path(to: Cell) -> RelPath:

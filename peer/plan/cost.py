@@ -90,7 +90,7 @@ def cost(plan: Plan, members: tuple[int, ...]) -> Cost:
     links: Counter[tuple[int, int]] = Counter()
     for step in plan.steps:
         _charge(costs[step.member], step)
-        if isinstance(step, CopyFile) and step.reuse is None:
+        if isinstance(step, CopyFile) and step.reuse is None and step.origin.size:
             links[step.holders[0][0], step.member] += step.origin.size
     for member, *_ in moves(plan.steps):
         costs[member].files_moved += 1

@@ -19,7 +19,7 @@ from peer.comparison.comparison import Cell, Comparison, Item
 from peer.comparison.matching import Status
 from peer.inventory.names import Key
 from peer.inventory.pairing import Block
-from peer.plan.actions import AnyAction, Desk, Nothing, Remove, made
+from peer.plan.actions import AnyAction, Desk, Nothing, Remove, entry_of, made
 from peer.plan.conditions import Missing
 from peer.plan.decisions import Decisions
 from peer.plan.guards import BrakeKind, Reason, Refusal, of_new_name
@@ -130,6 +130,9 @@ _NOT_TAKING_PART: Final = frozenset({Block.NO_SOURCE, Block.UNKNOWN})
 _At = tuple[int, int, Key]
 """Member, line and key of a place."""
 
+_Folder = tuple[int, RelPath]
+"""Source and path of a directory."""
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -170,7 +173,7 @@ class _Planner:
         self._kept = {member for member, kind in withheld if kind.deletes}
         self._unreplaced = {member for member, kind in withheld if not kind.deletes}
         self._drafts: dict[tuple[int, int], _Draft] = {}
-        self._parents: dict[_At, RelPath | Refusal] = {}
+        self._parents: dict[_At, _Folder | Refusal] = {}
         self._undecided: dict[int, Undecided] = {}
         self._refused: list[Refused] = []
         self._choices: dict[int, dict[int, Choice]] = {}
@@ -280,7 +283,7 @@ class _Planner:
         last = steps[-1]
         at = member, item.line, item.key
         if isinstance(last, CreateDirectory):
-            self._parents[at] = last.path
+            self._parents[at] = last.source, last.path
         elif isinstance(last, (CopyFile, CopyLink)):
             # Also where a directory was before: it will be a file.
             self._parents[at] = Refusal(Reason.FILE_IN_THE_WAY)
@@ -297,16 +300,19 @@ class _Planner:
             return parent
         # The origin's spelling where a file has one, the first member's otherwise.
         spelled = step.origin.path if isinstance(step, CopyFile) else item.present[0].path
-        path = (*parent, spelled[-1])
+        source, folder = parent
+        path = (*folder, spelled[-1])
         refusal = of_new_name(self._comparison, item, to, path)
-        return refusal or [msgspec.structs.replace(step, path=path)]
+        return refusal or [msgspec.structs.replace(step, source=source, path=path)]
 
-    def _parent(self, item: Item, member: int) -> RelPath | Refusal:
+    def _parent(self, item: Item, member: int) -> _Folder | Refusal:
         """Return where the directory that *item* is in is, or will be, on *member*."""
         key = item.key[:-1]
         if not key:
             root = self._comparison.root(item.line, member)
-            return () if root is Kind.DIRECTORY else Refusal(Reason.FILE_IN_THE_WAY)
+            if root is not Kind.DIRECTORY:
+                return Refusal(Reason.FILE_IN_THE_WAY)
+            return self._comparison.source(item.line, member), ()
         at = member, item.line, key
         if at not in self._parents:
             directory = self._comparison.find_key(item.line, key)
@@ -315,19 +321,21 @@ class _Planner:
             self._parents[at] = self._found_or_made(directory, member)
         return self._parents[at]
 
-    def _found_or_made(self, directory: Item, member: int) -> RelPath | Refusal:
+    def _found_or_made(self, directory: Item, member: int) -> _Folder | Refusal:
         to = directory.cell(member)
         # What blocks a directory blocks all below it, so nobody would come here to fill it.
         assert not to.block
         if to.present:
-            return to.path if to.kind is Kind.DIRECTORY else Refusal(Reason.FILE_IN_THE_WAY)
+            if to.kind is not Kind.DIRECTORY:
+                return Refusal(Reason.FILE_IN_THE_WAY)
+            return entry_of(to).source, to.path
         # Nobody decided about the directory itself, but something is to be put into it.
         origin = next(cell for cell in directory.present if cell.kind is Kind.DIRECTORY)
         placed = self._placed(directory, to, [made(directory, origin, to)])
         if isinstance(placed, Refusal):
             return placed
         self._drafts[directory.number, member] = _Draft(directory, member, placed)
-        return placed[0].path
+        return placed[0].source, placed[0].path
 
     # --- directories that stay ------------------------------------------------------------
 

@@ -164,12 +164,6 @@ class SessionSettings(Value):
             if pattern.replace("**", "*").count("*") > MAX_STARS:
                 raise ValueError(f"a pattern has more than {MAX_STARS} stars")
 
-    @property
-    def later(self) -> tuple[str, ...]:
-        """Names of the settings whose value this version cannot carry out yet."""
-        narrow = {"matching": Matching.RELATIVE_PATH, "pairing": Pairing.LINES}
-        return tuple(name for name, value in narrow.items() if getattr(self, name) != value)
-
 
 KEYS: Final = tuple(SessionSettings.__struct_fields__)
 """Every setting's name, in the order of the paper."""

@@ -22,6 +22,8 @@ from peer.session.session_settings import (
     Case,
     DataType,
     Metadata,
+    Paired,
+    Pairing,
     SessionSettings,
     Symlinks,
 )
@@ -740,3 +742,58 @@ def test_every_kind_of_step_is_planned_by_something() -> None:
         Delete,
         DeleteDirectory,
     }
+
+
+# --- sources that belong together otherwise ------------------------------------------------
+
+
+def test_what_is_new_in_a_merged_tree_goes_where_its_directory_is() -> None:
+    """To the source that has it; what is in none goes to the first that is a folder."""
+    settings = SessionSettings(pairing=Pairing.MERGED)
+    trees = [
+        [{"d/new": X, "e/new": X, "top": X, "deep/er/f": X}],
+        [{"d": DIRECTORY}, {"e/old": X}],
+    ]
+    inventories = [identified(member, *sources) for member, sources in enumerate(trees)]
+    comparison = Comparison(hashed(inventories, trees, settings), settings)
+
+    outcome = plan(comparison, Decisions(rules=rules_of(Preset.MIRROR, 0)), reference_time_ns=NOW)
+
+    assert {(step.source, b"/".join(step.path).decode()) for step in outcome.steps} == {
+        (0, "d/new"),
+        (1, "e/new"),
+        (1, "e/old"),
+        (0, "top"),
+        (0, "deep"),
+        (0, "deep/er"),
+        (0, "deep/er/f"),
+    }
+
+
+def test_a_file_in_two_merged_sources_is_left_alone() -> None:
+    """Which of the two is meant only a person can tell."""
+    settings = SessionSettings(pairing=Pairing.MERGED)
+    trees = [[{"f": X}], [{"f": Y}, {"f": X}]]
+    inventories = [identified(member, *sources) for member, sources in enumerate(trees)]
+    comparison = Comparison(hashed(inventories, trees, settings), settings)
+
+    outcome = plan(comparison, Decisions(rules=rules_of(Preset.MIRROR, 0)), reference_time_ns=NOW)
+
+    assert outcome.steps == ()
+    assert [(one.member, one.block) for one in outcome.refused] == [(1, Block.NAME_CLASH)]
+
+
+def test_what_is_new_in_a_line_the_leader_paired_goes_to_its_source() -> None:
+    """A2 with B1: the line's number is nobody's source."""
+    pairs = ((Paired(member=0, source=1), Paired(member=1, source=0)),)
+    settings = SessionSettings(pairs=pairs)
+    trees = [[{"x": X}, {"y/new": X}], [{"y": DIRECTORY}, {}]]
+    inventories = [identified(member, *sources) for member, sources in enumerate(trees)]
+    comparison = Comparison(hashed(inventories, trees, settings), settings)
+
+    outcome = plan(comparison, Decisions(rules=rules_of(Preset.MIRROR, 0)), reference_time_ns=NOW)
+
+    assert [(step.source, step.path) for step in outcome.steps] == [
+        (0, (b"y", b"new")),
+        (1, (b"x",)),
+    ]

@@ -148,12 +148,3 @@ def test_plain_values_become_settings() -> None:
     settings = settings_from({"exclude_hidden": False, "date_tolerance_ms": None})
 
     assert settings == SessionSettings(exclude_hidden=False)
-
-
-def test_what_this_version_cannot_carry_out_is_named() -> None:
-    """So that starting an inventory can be refused instead of doing something else."""
-    assert SessionSettings().later == ()
-    assert SessionSettings(matching=Matching.NAME, pairing=Pairing.MERGED).later == (
-        "matching",
-        "pairing",
-    )
