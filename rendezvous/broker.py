@@ -22,14 +22,12 @@ its half of the introduction, both under the name the seeker's node chose, and t
 other in notes what the other's half needs.
 """
 
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from protocol.address import source_prefix
-from protocol.crypto.node_proof import prove
 from protocol.errors import CloseCode, NodeRefusal, NodeRefused
 from protocol.idle import HANDLE_SIZE, handle_of, keys_of
 from protocol.limits import STEP_TIMEOUT
@@ -49,10 +47,8 @@ from protocol.messages.rendezvous import (
     Resumed,
     Rotate,
     Unregister,
-    Welcome,
 )
 from protocol.messages.rendezvous import Resting as RestingMessage
-from protocol.versions import RENDEZVOUS_VERSIONS
 from rendezvous.events import (
     ConnectionRefused,
     Event,
@@ -61,6 +57,7 @@ from rendezvous.events import (
     SessionEnded,
     SessionOpened,
 )
+from rendezvous.greeter import Greeter
 from rendezvous.introductions import Introductions, Outputs, Served, refuse
 from rendezvous.notes import Ask, Note, Told
 from rendezvous.quota import Quota, Rate
@@ -126,10 +123,8 @@ class Broker:
     ) -> None:
         self._registry = registry
         self._limits = limits
-        self._node_key = node_key
-        self._sign = sign
-        # Looked up by digest, so that the time it takes says nothing about a token.
-        self._access = {hmac.digest(node_key, each.encode(), "sha256") for each in limits.access}
+        self.greeter = Greeter(node_key, sign, limits.access)
+        """Decides who is served at all; the operator may change it while the node runs."""
         self._look_ups = Quota(limits.look_ups)
         self._registrations = Quota(limits.registrations)
         self._connections: dict[int, Served] = {}
@@ -342,19 +337,9 @@ class Broker:
                 assert_never(message)
 
     def _greet(self, connection_id: int, connection: Served, hello: Hello) -> None:
-        if hello.version not in RENDEZVOUS_VERSIONS:
-            raise NodeRefused(NodeRefusal.VERSION)
-        shown = hmac.digest(self._node_key, hello.access.encode(), "sha256")
-        if self._limits.access and shown not in self._access:
-            raise NodeRefused(NodeRefusal.ACCESS)
+        welcome = self.greeter.welcome(hello, connection.source, connection.exporter)
         connection.deadline = None
         del self._greeting[connection_id]
-        welcome = Welcome(
-            version=hello.version,
-            observed=connection.source,
-            node_key=self._node_key,
-            proof=prove(connection.exporter, self._sign),
-        )
         self._out.messages.append((connection_id, welcome))
 
     def _register(

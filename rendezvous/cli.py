@@ -15,6 +15,7 @@ from protocol.errors import ExitStatus
 
 if TYPE_CHECKING:
     from rendezvous.identity import NodeIdentity
+    from rendezvous.server import Server
     from rendezvous.settings import Settings
 
 HEALTH_TIMEOUT: Final = 3.0
@@ -49,6 +50,7 @@ def serve(
     import msgspec
 
     from rendezvous import logs
+    from rendezvous.certificate import CertificateUnusable
     from rendezvous.identity import IdentityUnusable, NodeIdentity
     from rendezvous.records import StoreUnavailable
     from rendezvous.settings import DEVELOPMENT, in_user_folder
@@ -67,13 +69,13 @@ def serve(
     logs.configure(settings.log_format, debug=debug)
     try:
         identity = NodeIdentity.open(Path(settings.state))
-        asyncio.run(_serve(settings, identity))
-    except (OSError, IdentityUnusable, StoreUnavailable) as error:
+        asyncio.run(_serve(settings, identity, config))
+    except (OSError, IdentityUnusable, StoreUnavailable, CertificateUnusable) as error:
         click.echo(f"quintet-rendezvous: {error}", err=True)
         sys.exit(ExitStatus.FAILURE)
 
 
-async def _serve(settings: Settings, identity: NodeIdentity) -> None:
+async def _serve(settings: Settings, identity: NodeIdentity, config: Path | None) -> None:
     from rendezvous.notify import notify
     from rendezvous.server import Server
 
@@ -82,19 +84,41 @@ async def _serve(settings: Settings, identity: NodeIdentity) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with Server.open(settings, identity) as server:
+        if config is not None:
+            loop.add_signal_handler(signal.SIGHUP, _reload, server, config)
         click.echo(server.address)
         notify("READY=1")
         await stopped.wait()
         notify("STOPPING=1")
 
 
+def _reload(server: Server, config: Path) -> None:
+    """Let what changed in the files count; a mistake in them changes nothing."""
+    import structlog
+
+    from rendezvous.certificate import CertificateUnusable
+    from rendezvous.settings import SettingsInvalid, load
+
+    log = structlog.get_logger("rendezvous")
+    try:
+        server.reload(load(config))
+    except (SettingsInvalid, CertificateUnusable) as error:
+        log.warning("node.reload_failed", reason=str(error))
+    else:
+        log.info("node.reloaded")
+
+
 @main.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path))
-def check_config(file: Path) -> None:
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--config", type=click.Path(path_type=Path), help="The same, as serve takes it.")
+def check_config(*, file: Path | None, config: Path | None) -> None:
     """Check FILE and print every setting with its value."""
     from rendezvous.settings import described
 
-    for line in described(_load(file)):
+    named = file or config
+    if named is None:
+        raise click.UsageError("name the file")
+    for line in described(_load(named)):
         click.echo(line)
 
 

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Final, Self
 
 import structlog
@@ -36,6 +37,7 @@ from protocol.limits import KIB, MAX_RENDEZVOUS_FRAME
 from protocol.messages.rendezvous import Address, PeerMessage, Welcome
 from protocol.versions import RENDEZVOUS_ALPN
 from rendezvous.broker import Broker, Limits
+from rendezvous.certificate import PublicCertificate
 from rendezvous.events import ConnectionRefused, Event
 from rendezvous.identity import NodeIdentity
 from rendezvous.metrics import Metrics
@@ -126,6 +128,7 @@ class Server:
         Raises:
             OSError: If an address cannot be bound.
             StoreUnavailable: If the store is not there.
+            CertificateUnusable: If the certificate is not one.
         """
         if store is None:
             store = open_store(settings)
@@ -146,6 +149,7 @@ class Server:
                 second_sockets.append(udp)
                 port = udp.address[1]
             server = cls(settings, identity, endpoint, second_sockets, store)
+            server.reload(settings)
             stack.push_async_callback(store.close)
             await store.open(server.name)
             endpoint.on_stun = server._take_question
@@ -185,6 +189,19 @@ class Server:
         except ValueError:  # a name
             shown = f"{host}:{self.port}"
         return f"{shown}#{self._identity.fingerprint}"
+
+    def reload(self, settings: Settings) -> None:
+        """Let changed access tokens and a renewed certificate count; the rest needs a restart.
+
+        Raises:
+            CertificateUnusable: If the new one cannot be used; the old one stays.
+        """
+        certificate = None
+        if settings.certificate:
+            chain, key = Path(settings.certificate), Path(settings.certificate_key)
+            certificate = PublicCertificate.read(chain, key)
+        self.broker.greeter.certify(certificate)
+        self.broker.greeter.admit(settings.access_tokens)
 
     # --- connections --------------------------------------------------------------------
 

@@ -1,14 +1,20 @@
 """What the operator of a node may choose, read from one TOML file."""
 
 import difflib
+import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 PortNumber = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+MIN_TOKEN: Final = 8
+MAX_TOKEN: Final = 64
+"""Characters of an access token; a peer's greeting has room for no more."""
 
 
 class SettingsInvalid(Exception):
@@ -43,8 +49,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Where sessions are kept: memory, or the URL of a Redis all nodes share.",
         ),
     ] = "memory"
+    certificate: Annotated[
+        str, Meta(description="Chain of a public authority, a PEM file; empty: none is shown.")
+    ] = ""
+    certificate_key: Annotated[str, Meta(description="Its key, a PEM file.")] = ""
+    access_token_file: Annotated[
+        str, Meta(description="Serve only peers that show a line of this file.")
+    ] = ""
     access_tokens: Annotated[
-        tuple[Annotated[str, Meta(min_length=8, max_length=64)], ...],
+        tuple[Annotated[str, Meta(min_length=MIN_TOKEN, max_length=MAX_TOKEN)], ...],
         Meta(max_length=1000, description="Serve only peers that show one of these."),
     ] = ()
     max_sessions: Annotated[
@@ -115,9 +128,25 @@ def load(path: Path) -> Settings:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise SettingsInvalid(f"{path}: unknown key {key!r}{hint}")
     try:
-        return msgspec.convert(values, Settings)
+        settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
         raise SettingsInvalid(f"{path}: {error}") from error
+    return _with_token_file(settings) if settings.access_token_file else settings
+
+
+def _with_token_file(settings: Settings) -> Settings:
+    path = Path(settings.access_token_file)
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path}: cannot be read as access tokens") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
+        raise SettingsInvalid(f"{path}: others can read it; chmod 600 it")
+    tokens = tuple(line.strip() for line in lines if line.strip() and line[0] != "#")
+    if not tokens or any(not MIN_TOKEN <= len(each) <= MAX_TOKEN for each in tokens):
+        raise SettingsInvalid(f"{path}: lines of {MIN_TOKEN} to {MAX_TOKEN} characters expected")
+    return msgspec.structs.replace(settings, access_tokens=(*settings.access_tokens, *tokens))
 
 
 def in_user_folder(settings: Settings) -> Settings:

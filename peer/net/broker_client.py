@@ -295,6 +295,7 @@ class BrokerClient:
                         self._endpoint,
                         remote,
                         fingerprint=node.fingerprint,
+                        name=node.host,
                         access=self._access,
                         within=self._pace.dial,
                     )

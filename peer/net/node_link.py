@@ -1,16 +1,20 @@
 """One connection to a rendezvous node: dialled, greeted, and proven to be that node."""
 
 import asyncio
+import datetime as dt
 import re
 import socket
+import ssl
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
+from cryptography import x509
+
 from peer.errors import SettingInvalid
 from protocol.codec import RENDEZVOUS_FRAME, decode, encode
 from protocol.credentials import SHORT_FINGERPRINT, fingerprint_symbols
-from protocol.crypto import node_proof
+from protocol.crypto import node_certificate, node_proof
 from protocol.endpoint.connections import Connection
 from protocol.endpoint.drive import Endpoint
 from protocol.endpoint.paths import Address as SocketAddress
@@ -47,10 +51,13 @@ DIAL_TIMEOUT: Final = 3.0
 MAX_NODES: Final = 8
 """Nodes one setting may name."""
 
+PUBLIC: Final = "ca"
+"""Stands for the fingerprint of a node that shows a public certificate."""
+
 _NODE: Final = re.compile(
     r"""(?: \[ (?P<v6> [0-9A-Fa-f:.]+ ) \] | (?P<host> [^\[\]:\#\s]+ ) )
         (?: : (?P<port> \d{1,5} ) )?
-        (?: \# (?P<fingerprint> [0-9A-HJKMNP-TV-Z]{16} ) )?""",
+        (?: \# (?P<fingerprint> [0-9A-HJKMNP-TV-Z]{16} | ca ) )?""",
     re.VERBOSE | re.ASCII,
 )
 
@@ -62,7 +69,8 @@ class NodeAddress:
     host: str
     port: int = DEFAULT_PORT
     fingerprint: str = ""
-    """First symbols of the fingerprint of its key; empty: whoever answers there is it."""
+    """First symbols of the fingerprint of its key; ``ca``: a public authority vouches for its
+    host; empty: whoever answers there is it."""
     access: str = field(default="", repr=False)
     """The access token of a private node; empty where none is asked for."""
     others: "tuple[NodeAddress, ...]" = ()
@@ -72,6 +80,7 @@ class NodeAddress:
     def parse(cls, text: str) -> Self:
         """Return the node of ``HOST[:PORT][#FINGERPRINT]``, an IPv6 host in brackets.
 
+        ``#ca`` in place of the fingerprint asks for a certificate of a public authority.
         Several, separated by commas, are tried in turn.
 
         Raises:
@@ -137,6 +146,7 @@ class NodeLink:
         remote: SocketAddress,
         *,
         fingerprint: str = "",
+        name: str = "",
         access: str = "",
         within: float = DIAL_TIMEOUT,
     ) -> Self:
@@ -145,7 +155,8 @@ class NodeLink:
         Args:
             endpoint: Dials from the socket that offers are about.
             remote: Numeric host and port.
-            fingerprint: What the node's must be; empty: any.
+            fingerprint: What the node's must be; empty: any; ``ca``: that of *name*.
+            name: The host it is known by.
             access: The access token, where the node asks for one.
             within: Seconds for handshake and greeting.
 
@@ -163,7 +174,7 @@ class NodeLink:
                     raise LinkClosed(CloseCode.TIMEOUT, "unreachable", by_us=True) from error
                 link = cls(connection, connection.open_stream(), remote)
                 try:
-                    await link._greet(fingerprint, access)
+                    await link._greet(fingerprint, name, access)
                 except BaseException:
                     connection.close()
                     raise
@@ -171,7 +182,7 @@ class NodeLink:
             raise LinkClosed(CloseCode.TIMEOUT, "no answer", by_us=True) from None
         return link
 
-    async def _greet(self, fingerprint: str, access: str) -> None:
+    async def _greet(self, fingerprint: str, name: str, access: str) -> None:
         self.send(Hello(version=RENDEZVOUS_VERSION, access=access))
         message = await self.receive()
         if isinstance(message, Refused):
@@ -183,7 +194,16 @@ class NodeLink:
         )
         node_proof.check(message.node_key, self.exporter, message.proof)
         self.fingerprint = fingerprint_symbols(message.node_key)[:SHORT_FINGERPRINT]
-        if fingerprint and self.fingerprint != fingerprint:
+        if fingerprint == PUBLIC:
+            node_certificate.check(
+                message.chain,
+                message.chain_proof,
+                self.exporter,
+                name=name,
+                roots=public_roots(),
+                at=dt.datetime.now(dt.UTC),
+            )
+        elif fingerprint and self.fingerprint != fingerprint:
             raise SealBroken
         self.observed = message.observed
         # The node is known now, but needs no more room than a stranger.
@@ -248,3 +268,16 @@ class NodeLink:
 
     def close(self) -> None:
         self._connection.close(CloseCode.LEAVING)
+
+
+def public_roots() -> list[x509.Certificate]:
+    """Return the authorities this system trusts.
+
+    Raises:
+        SealBroken: If it names none.
+    """
+    context = ssl.create_default_context()
+    ders = context.get_ca_certs(binary_form=True)
+    if not ders:
+        raise SealBroken
+    return [x509.load_der_x509_certificate(each) for each in ders]

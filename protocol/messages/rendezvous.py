@@ -54,6 +54,9 @@ RequestId = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 IntroductionId = Annotated[bytes, Meta(min_length=16, max_length=16)]
 """Random name of the introduction of one seeker to one member."""
 
+Certificate = Annotated[bytes, Meta(max_length=3500)]
+"""One certificate, DER; four of them fit a frame."""
+
 Handle = Annotated[bytes, Meta(min_length=8, max_length=8)]
 """Random name of a member that rests."""
 
@@ -136,6 +139,10 @@ class Welcome(Message, tag="rv.welcome"):
     node_key: NodeKey
     proof: Annotated[bytes, Meta(min_length=64, max_length=64)]
     """Ed25519 signature over the exporter of the connection (security.md, D6)."""
+    chain: Annotated[tuple[Certificate, ...], Meta(max_length=4)] = ()
+    """Certificates of a public authority, DER, the node's own first; mostly none."""
+    chain_proof: Annotated[bytes, Meta(max_length=512)] = b""
+    """Signature of the certified key over the exporter (``crypto.node_certificate``)."""
 
 
 class Register(Message, tag="rv.register"):

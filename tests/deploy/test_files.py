@@ -76,7 +76,7 @@ def test_every_file_names_the_same_ports() -> None:
     (exposed,) = (rest for verb, rest in instructions() if verb == "EXPOSE")
     configured = example()
 
-    assert (configured["port"], configured["second_port"]) == (PORT, SECOND_PORT)
+    assert (configured["port"], configured["discovery_port"]) == (PORT, SECOND_PORT)
     assert exposed.split() == [f"{PORT}/udp", f"{SECOND_PORT}/udp"]
     for port in (PORT, SECOND_PORT, configured["health_port"]):
         assert f"| {port}/" in read("README.md")
@@ -135,7 +135,7 @@ def test_the_composed_volumes_are_where_the_node_looks() -> None:
     mounts = re.findall(r"^ +- ([\w./]+):(/\S+?)(?::ro)?$", read("compose.yaml"), re.MULTILINE)
     inside = [target for _, target in mounts]
 
-    assert str(example()["state_dir"]) in inside
+    assert str(example()["state"]) in inside
     assert any(target in command for target in inside)
 
 
@@ -159,7 +159,7 @@ def test_the_node_runs_as_nobody_and_says_when_it_is_ready() -> None:
 
     assert settings["Type"] == "notify"
     assert settings["DynamicUser"] == "yes"
-    assert f"/var/lib/{settings['StateDirectory']}" == example()["state_dir"]
+    assert f"/var/lib/{settings['StateDirectory']}" == example()["state"]
 
 
 @pytest.mark.parametrize("unit", UNITS)

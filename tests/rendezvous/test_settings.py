@@ -74,3 +74,48 @@ def test_a_developer_keeps_the_identity_at_home() -> None:
     """The default folder belongs to the system's service."""
     assert in_user_folder(DEVELOPMENT).state.endswith("quintet-rendezvous")
     assert in_user_folder(DEVELOPMENT).loopback
+
+
+def token_file(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
+    path = tmp_path / "access-token"
+    path.write_text(text)
+    path.chmod(mode)
+    return written(tmp_path, f'access_token_file = "{path}"')
+
+
+def test_access_tokens_are_read_from_their_file(tmp_path: Path) -> None:
+    """One per line; comments and empty lines do not count."""
+    settings = load(token_file(tmp_path, "# ours\n\nfirst token\nsecond token\n"))
+
+    assert settings.access_tokens == ("first token", "second token")
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("first token", 0o604, "others can read"),
+        ("first token", 0o660, "others can read"),
+        ("short", 0o600, "8 to 64"),
+        ("", 0o600, "8 to 64"),
+        ("x" * 65, 0o600, "8 to 64"),
+    ],
+)
+def test_a_token_file_that_cannot_be_used_is_named(
+    tmp_path: Path, text: str, mode: int, said: str
+) -> None:
+    """The node does not start open where it was meant to be private."""
+    with pytest.raises(SettingsInvalid, match=said):
+        load(token_file(tmp_path, text, mode))
+
+
+def test_a_token_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    """And the token itself never is."""
+    with pytest.raises(SettingsInvalid, match="absent"):
+        load(written(tmp_path, 'access_token_file = "/absent"'))
+
+
+def test_the_address_of_a_store_is_not_described() -> None:
+    """It may hold a password."""
+    lines = described(Settings(store="redis://:secret@127.0.0.1/0"))
+
+    assert "store = redis://..." in lines

@@ -8,7 +8,7 @@ from protocol.codec import members_of
 from protocol.messages.rendezvous import Address, NodeMessage, PeerMessage
 
 ALLOWED_FIELDS = {
-    "access", "address", "addresses", "block", "create", "delay", "expires_in",
+    "access", "address", "addresses", "block", "chain", "chain_proof", "create", "delay", "expires_in",
     "filtering", "generation", "handle", "host", "interval", "introduction_id", "kind", "lease", "lease_key",
     "lease_key_hash", "listening", "mapping", "members", "nat", "new_epoch",
     "new_lease_key_hash", "new_token_hash", "node_key", "nonce",
