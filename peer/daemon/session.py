@@ -185,7 +185,7 @@ class Session:
     async def _run_link(self, link: Link) -> None:
         def take(peer: int, message: Message) -> None:
             # What a replaced link still holds was said again over its successor.
-            if self.links.get(peer) is link:
+            if self.links.get(peer) is link and not self.ended.is_set():
                 self._receive(peer, message)
 
         def take_stream(peer: int, stream: Stream) -> None:
@@ -282,14 +282,15 @@ class Session:
         self.ended.set()
         if self._timer is not None:
             self._timer.cancel()
+        if self.work is not None:
+            # What it would still say comes from nobody the others know.
+            self.work.drop()
         self.membership.leave()
         for receiver, message in self.membership.messages_to_send():
             self.send(receiver, message)
         for link in list(self.links.values()):
             await link.finish()
             link.close(CloseCode.LEAVING)
-        if self.work is not None:
-            self.work.drop()
 
     def notice(self, code: str, **params: object) -> None:
         """Keep something that people at this computer should read."""
