@@ -159,8 +159,6 @@ class _Trial:
                     machine.handle_timer(self._now)
             self.receiver.receive_batch(self._packets(), _PEER, self._now)
             self._drain()
-            if not self.receiver._network_paths:
-                continue
             for train in self.receiver.send_batch(self._now):
                 self.sender.receive_batch(train.buffers, _PEER, self._now)
             self._drain()

@@ -146,3 +146,29 @@ def test_widely_scattered_numbers_are_left_to_the_library(
 
     assert seen == [before]
     assert space.sent_packets == {}
+
+
+def test_only_what_is_still_under_way_can_be_acknowledged() -> None:
+    """Numbers acknowledged already change nothing."""
+    pair = busy_pair()
+    number = pair.client._packet_number - 2
+    space = acknowledge(pair, [range(number, number + 1)])
+    before = dict(space.sent_packets)
+
+    acknowledge(pair, [range(number, number + 1)])
+
+    assert number - 1 in before
+    assert number + 1 in before
+    assert space.sent_packets == before
+
+
+def test_the_newest_is_looked_for_below_a_gap() -> None:
+    """The topmost range may hold nothing that is still tracked."""
+    pair = busy_pair()
+    number = pair.client._packet_number - 2
+    space = acknowledge(pair, [range(number, number + 1)])
+
+    acknowledge(pair, [range(number - 2, number - 1), range(number, number + 1)])
+
+    assert number - 2 not in space.sent_packets
+    assert number - 1 in space.sent_packets
