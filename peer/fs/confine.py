@@ -44,12 +44,17 @@ def _named() -> Iterator[None]:
         raise file_error(error) from None
 
 
+_DOT: Final = RESERVED[0]
+
+
 def is_reserved(name: bytes) -> bool:
     """Whether *name* means ``RESERVED`` to any file system.
 
     Case does not count, nor does anything beyond ASCII: file systems that ignore case also
     ignore invisible characters.
     """
+    if name[0] != _DOT and name.isascii():
+        return False
     return name.translate(None, _NOT_ASCII).lower() == RESERVED
 
 
@@ -69,14 +74,19 @@ def check_component(name: bytes) -> None:
         raise Outside
 
 
+_FORM: Final = 0o170000
+"""The bits of a mode that tell what something is (S_IFMT)."""
+
+_KINDS: Final = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.LINK,
+}
+
+
 def kind_of(status: os.stat_result) -> Kind | None:
     """Return what *status* describes; None for what is never an entry."""
-    form = stat.S_IFMT(status.st_mode)
-    if form == stat.S_IFREG:
-        return Kind.FILE
-    if form == stat.S_IFDIR:
-        return Kind.DIRECTORY
-    return Kind.LINK if form == stat.S_IFLNK else None
+    return _KINDS.get(status.st_mode & _FORM)
 
 
 def open_regular(name: bytes, folder: int, flags: int = os.O_RDONLY) -> int:

@@ -44,6 +44,23 @@ NOISE_PREFIXES: Final = ("._", ".nfs0", ".fuse_hidden", ".trash-")
 """Beginnings of such names: AppleDouble, files deleted while open on NFS and FUSE, trash."""
 
 
+_NOISE_NAMES: Final = frozenset(name.encode() for name in NOISE)
+
+
+def _is_noise(name: bytes) -> bool:
+    if name.isascii():
+        # Lower case is all there is to folding ASCII.
+        if name[0] != _DOT:
+            return name.lower() in _NOISE_NAMES
+        plain = name.decode("ascii").lower()
+    else:
+        plain = folded(identity(name))
+    return plain in NOISE or plain.startswith(NOISE_PREFIXES)
+
+
+_DOT: Final = ord(".")
+
+
 class Inclusion:
     """The settings of one session, ready to decide about many entries.
 
@@ -72,30 +89,28 @@ class Inclusion:
         name = path[-1]
         if name.startswith(OWN_PREFIX):
             return SkipReason.SYSTEM
-        by_kind = self._by_kind(kind)
-        if by_kind is not None:
-            return by_kind
+        if kind is not Kind.DIRECTORY:
+            by_kind = self._by_kind(kind)
+            if by_kind is not None:
+                return by_kind
         if self._settings.exclude_system:
             if system:
                 return SkipReason.SYSTEM
-            plain = folded(identity(name))
-            if plain in NOISE or plain.startswith(NOISE_PREFIXES):
+            if _is_noise(name):
                 return SkipReason.NOISE
         if self._settings.exclude_hidden and (hidden or name.startswith(b".")):
             return SkipReason.HIDDEN
+        if self._exclude is None and self._include is None:
+            return None
         return SkipReason.PATTERN if self._left_out_by_pattern(path, kind) else None
 
     def _by_kind(self, kind: Kind) -> SkipReason | None:
         if kind is Kind.LINK and self._settings.symlinks is Symlinks.SKIP:
             return SkipReason.LINK
         # Directories stay entries where only files are compared: a file's parents must be known.
-        if kind is not Kind.DIRECTORY and self._settings.data_type is DataType.DIRECTORIES:
-            return SkipReason.DATA_TYPE
-        return None
+        return SkipReason.DATA_TYPE if self._settings.data_type is DataType.DIRECTORIES else None
 
     def _left_out_by_pattern(self, path: RelPath, kind: Kind) -> bool:
-        if self._exclude is None and self._include is None:
-            return False
         # The library takes a name for a directory's when it ends in a slash.
         full = "/".join(map(text, path)) + ("/" if kind is Kind.DIRECTORY else "")
         if self._exclude is not None and self._exclude.match_file(full):

@@ -1,5 +1,7 @@
 """How a member tells what it found: entries as columns, cut into messages that fit a record."""
 
+import array
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -36,7 +38,9 @@ class Teller:
         Raises:
             KeyError: If one does not.
         """
-        sizes = [len(entry.target) + (len(entry.path[-1]) if entry.path else 0) for entry in found]
+        sizes = [
+            len(entry.target) + len(entry.path[-1]) if entry.path else 0 for entry in found
+        ]
         for start, end in _cuts(sizes):
             yield self._columns(found[start:end])
 
@@ -72,14 +76,25 @@ class Teller:
             kinds=bytes([entry.kind for entry in found]),
             sizes=[entry.size for entry in found],
             mtimes=[entry.mtime_ns for entry in found],
-            modes=b"".join([entry.mode.to_bytes(2, "big") for entry in found]),
+            modes=_two_bytes_each([entry.mode for entry in found]),
             roots=roots,
             targets=[entry.target for entry in found if entry.kind is Kind.LINK],
         )
 
 
+def _two_bytes_each(modes: Sequence[int]) -> bytes:
+    column = array.array("H", modes)
+    if sys.byteorder == "little":
+        column.byteswap()
+    return column.tobytes()
+
+
 def _cuts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield where to cut, so that no message holds too many or too much."""
+    if len(sizes) <= limits.MAX_BATCH and sum(sizes) <= MAX_TOLD:
+        if sizes:
+            yield 0, len(sizes)
+        return
     start = size = 0
     for end, more in enumerate(sizes):
         if end > start and (end - start >= limits.MAX_BATCH or size + more > MAX_TOLD):
