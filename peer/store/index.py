@@ -9,6 +9,7 @@ anew, and nothing waits for the disk.
 """
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -149,7 +150,7 @@ class Index:
         self._lock = threading.Lock()
         try:
             self._connection = self._open()
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, OSError):
             self._connection = self._begin_anew()
 
     def __enter__(self) -> Self:
@@ -238,6 +239,13 @@ class Index:
             self._connection.execute("DELETE FROM digests WHERE root = ?", (root,))
 
     def _open(self) -> sqlite3.Connection:
+        # SQLite would make it as the umask says; its side files follow the mode of this one.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(self._path, flags, 0o600)
+        try:
+            os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
         connection = sqlite3.connect(self._path, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -259,5 +267,5 @@ class Index:
                 self._path.with_name(self._path.name + suffix).unlink()
         try:
             return self._open()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             raise StateUnusable(self._path.name) from error

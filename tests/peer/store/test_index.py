@@ -1,4 +1,6 @@
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +149,26 @@ def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
     connection.close()
     with Index(tmp_path / "i") as index:
         assert _get(index.root(1, 2, Path("/")), (b"a",)) == [None]
+
+
+def test_t21_the_index_is_for_its_user_alone(tmp_path: Path) -> None:
+    """Whatever the umask; one made otherwise, or a link in its place, does not stay so."""
+    before = os.umask(0)
+    try:
+        for prepare in (
+            lambda path: None,
+            lambda path: path.touch(0o644),
+            lambda path: path.symlink_to(tmp_path / "elsewhere"),
+        ):
+            path = tmp_path / "i"
+            path.unlink(missing_ok=True)
+            prepare(path)
+            with Index(path) as index:
+                _put(index.root(1, 2, Path("/")), (b"a",))
+                for each in tmp_path.iterdir():
+                    assert stat.filemode(each.lstat().st_mode) == "-rw-------", each
+    finally:
+        os.umask(before)
 
 
 def test_a_place_that_takes_no_file_is_unusable(tmp_path: Path) -> None:
