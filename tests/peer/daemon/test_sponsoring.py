@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from peer.daemon.joining import Admission, Credentials, join_through
-from peer.session.trust import FREE_TRIES
+from peer.session.phases import Phase
+from peer.session.session_settings import SessionSettings
+from peer.session.trust import FREE_TRIES, TOTAL_TRIES, WINDOW
 from protocol import limits
 from protocol.credentials import Secret
 from protocol.crypto.identity import NodeIdentity
@@ -15,12 +17,12 @@ from protocol.endpoint.paths import source_of
 from protocol.errors import CloseCode, JoinFailed, JoinOutcome
 from protocol.framing import frame
 from protocol.handshake import FrameType
-from protocol.join.candidate import Candidate
+from protocol.join.candidate import Candidate, SponsorAuthenticated
 from protocol.limits import MAX_JOINS
 from protocol.versions import EXPORTER_SIZE, JOIN_EXPORTER
 from tests.harness.joining import counting
 from tests.harness.rsa_pairs import PAIR
-from tests.harness.seats import CREDENTIALS, Seat, Stranger, strangers, table_of
+from tests.harness.seats import CREDENTIALS, Seat, Stranger, Table, strangers, table_of
 from tests.harness.waiting import turns, until
 
 NODE = NodeIdentity(Secret(b"c" * 32))
@@ -51,7 +53,11 @@ async def door(members: int = 1, *, linked: bool = True) -> AsyncIterator[tuple[
 
 
 def waiting(seat: Seat) -> list[str]:
-    return [each.name for each in seat.attending.sponsoring.waiting.values()]
+    return [each.name for each in seat.session.door.waiting]
+
+
+def notices(seat: Seat) -> list[tuple[str, dict[str, object]]]:
+    return [(code, params) for _, code, params in seat.session.notices]
 
 
 class Halting:
@@ -122,6 +128,132 @@ async def test_a_candidate_that_vanishes_after_the_share_has_tried() -> None:
         assert joining.exception() is not None
         assert sponsoring.throttle.tries_left(SOURCE) == FREE_TRIES - 1
         assert waiting(seat) == []
+
+
+async def test_t10_whoever_vanishes_after_the_share_is_counted_before_everybody() -> None:
+    """Four wrong passwords and one that was never proven: the sixth hears E05, all hear of it."""
+    async with table_of(2) as table, strangers() as (stranger,):
+        sponsor, other = table[0], table[1]
+        for _ in range(FREE_TRIES - 1):
+            await failure(await stranger.knock(sponsor), WRONG)
+        connection = await stranger.knock(sponsor)
+        joining = asyncio.get_running_loop().create_task(join(connection, WRONG))
+        await until(lambda: sponsor.attending.sponsoring.throttle.total == FREE_TRIES)
+        connection.close()
+        await asyncio.wait([joining])
+        assert joining.exception() is not None
+
+        refused = await failure(await stranger.knock(sponsor))
+
+        assert (refused.outcome, refused.retry_after) == (JoinOutcome.THROTTLED, 30)
+        named = ("wrong_passwords", {"source": "127.0.0.1", "count": FREE_TRIES})
+        await until(lambda: notices(other))
+        assert notices(sponsor) == notices(other) == [named]
+        assert other.session.door.wrong_tries == FREE_TRIES
+
+
+async def test_t10_after_a_hundred_wrong_tries_a_member_must_allow_joining_again() -> None:
+    """Whichever presses the button, and not before; everybody is told of both."""
+    async with table_of(2) as table, strangers() as (stranger,):
+        sponsor, other = table[0], table[1]
+        throttle = sponsor.attending.sponsoring.throttle
+        for number in range(TOTAL_TRIES - 1):
+            throttle.charge(b"%d" % number, now=-WINDOW)
+        throttle._recent.clear()
+        throttle._paused_until = 0.0
+        await failure(await stranger.knock(sponsor), WRONG)
+        refused = await failure(await stranger.knock(sponsor))
+        await until(lambda: notices(other))
+
+        other.session.door.reopen(phase=Phase.PREPARATION)
+        other.session.drain()
+        await until(lambda: throttle.total == 0)
+        admission = await join(await stranger.knock(sponsor))
+
+        assert refused.outcome is JoinOutcome.PAUSED
+        assert admission.membership.me == 2
+        told = [
+            ("joining_paused", {"member": "machine"}),
+            ("joining_reopened", {"member": "machine"}),
+        ]
+        assert notices(sponsor) == notices(other) == told
+
+
+# --- asking people ---------------------------------------------------------------------
+
+
+def ask_before_join(table: Table) -> None:
+    leader = table[0].session
+    leader.lifecycle.change_settings(SessionSettings(ask_before_join=True))
+    leader.drain()
+
+
+@pytest.mark.parametrize("sponsor", [0, 1])
+@pytest.mark.parametrize("decider", [0, 1])
+async def test_where_people_are_asked_any_member_lets_in(sponsor: int, decider: int) -> None:
+    """Whoever sponsors; nothing is proposed before the answer, and the digits are there."""
+    async with table_of(2) as table, strangers() as (stranger,):
+        ask_before_join(table)
+        await until(lambda: table[1].session.lifecycle.settings.ask_before_join)
+        seen: list[SponsorAuthenticated] = []
+        connection = await stranger.knock(table[sponsor])
+        joining = asyncio.get_running_loop().create_task(
+            join_through(
+                connection,
+                CREDENTIALS,
+                key=PAIR,
+                node=NODE,
+                name="laptop",
+                email="",
+                on_sponsor=seen.append,
+            )
+        )
+        await until(lambda: seen and waiting(table[decider]) == ["laptop"])
+        await turns()
+        assert seen[0].needs_approval
+        assert [each.digits for each in table[decider].session.door.waiting] == [seen[0].digits]
+        assert table[sponsor].session._joins == {}
+
+        door = table[decider].session.door
+        door.decide("laptop", admit=True, phase=Phase.PREPARATION)
+        table[decider].session.drain()
+
+        assert (await joining).membership.me == 2
+        await until(lambda: not waiting(table[decider]))
+        assert ("join_asked", {"name": "laptop"}) in notices(table[decider])
+
+
+@pytest.mark.parametrize("decider", [0, 1])
+async def test_where_people_are_asked_any_member_may_decline(decider: int) -> None:
+    """E12; everybody reads who did. A second answer changes nothing."""
+    async with table_of(2) as table, strangers() as (stranger,):
+        ask_before_join(table)
+        joining = asyncio.get_running_loop().create_task(failure(await stranger.knock(table[0])))
+        await until(lambda: waiting(table[decider]) == ["laptop"])
+
+        for admit in (False, True):
+            table[decider].session.door.decide("laptop", admit=admit, phase=Phase.PREPARATION)
+        table[decider].session.drain()
+
+        assert (await joining).outcome is JoinOutcome.DECLINED
+        declined = ("join_declined", {"name": "laptop", "member": "machine"})
+        await until(lambda: declined in notices(table[0]) and declined in notices(table[1]))
+        assert table[0].session.membership.epoch == table[1].session.membership.epoch
+
+
+async def test_a_candidate_that_nobody_answers_is_kept_no_longer_than_two_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then it is told; nobody waits at the door any more."""
+    monkeypatch.setattr(limits, "APPROVAL_TIMEOUT", 0.05)
+    async with table_of(1) as table, strangers() as (stranger,):
+        ask_before_join(table)
+
+        failed = await failure(await stranger.knock(table[0]))
+        await until(lambda: not waiting(table[0]))
+
+        assert failed.outcome is JoinOutcome.TIMEOUT
+        assert table[0].session.membership.epoch == 1
 
 
 # --- room ------------------------------------------------------------------------
