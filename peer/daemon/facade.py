@@ -9,8 +9,8 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import replace
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -190,12 +190,12 @@ class Peer(TrustActs):
             SecretUnusable: If ID or password holds a typing mistake; nothing was sent.
             JoinFailed: With the outcome people are told.
         """
+        vetting = Vetting(self._known, accept_new_key)
         async with self._enter():
             parsed = SessionId.parse(session_id)
             secret = Password.parse(password)
             node = self._node_address(rendezvous, lan=False)
             await self._join(parsed, secret, node, sources, vetting)
-        vetting = Vetting(self._known, accept_new_key)
 
     async def join_by_invitation(
         self, *, invitation: str, sources: list[str], accept_new_key: bool = False
@@ -227,10 +227,6 @@ class Peer(TrustActs):
                 self._tries.wrong(session_id.value, now=now())
             raise
         self._tries.clear(session_id.value)
-        self._attend(entered)
-
-    @contextlib.asynccontextmanager
-    async def _enter(self) -> AsyncIterator[None]:
         roster = entered.session.membership.roster
         try:
             vetting.check(roster, self._node.node_key)
@@ -238,9 +234,13 @@ class Peer(TrustActs):
             # It is in by now; the others must not take it for a member that went away.
             await entered.leave()
             raise
-        """Enter a session in the block, one at a time; nothing stands if it fails."""
+        self._attend(entered)
         if vetting.misses_creator(roster):
             entered.session.notice("creator_gone")
+
+    @contextlib.asynccontextmanager
+    async def _enter(self) -> AsyncIterator[None]:
+        """Enter a session in the block, one at a time; nothing stands if it fails."""
         if self._attending is not None or self._entering is not None or self._is_closing:
             raise AlreadyInSession
         self._entering = asyncio.current_task()
@@ -257,11 +257,11 @@ class Peer(TrustActs):
         """Let *attending* be the session of this peer; nothing else happens in between."""
         self._attending = attending
         session = attending.session
+        self._trusting = Trusting(self._known, session, changed=self._touch)
         self._work = SessionWork(
             session,
             self._sources,
             KnownDigests(self._index),
-        self._trusting = Trusting(self._known, session, changed=self._touch)
             spawn=self.spawn,
             changed=self._touch,
         )
