@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # What tests start besides Python, as program:package.
 missing=
 for pair in git:git rsync:rsync ip:iproute2 nft:nftables ps:procps systemd-analyze:systemd \
-    redis-server:redis-server; do
+    redis-server:redis-server chromium:chromium; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then

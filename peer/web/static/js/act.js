@@ -2,7 +2,7 @@
 import { html, useId, useSignal } from "./html.js";
 import { post } from "./api.js";
 import { say } from "./choices.js";
-import { Button, Dialog, Problem, useAct } from "./parts.js";
+import { Button, Dialog, Problem, Scroll, useAct } from "./parts.js";
 import { chosenFilters } from "./rows.js";
 import { letters, members } from "./state.js";
 import { t } from "./text.js";
@@ -63,7 +63,7 @@ export function ActDialog({ rows, selected, filter, count, onClose }) {
 }
 
 export function Refusals({ refusals }) {
-  return html`<div class="table-scroll"><table><thead><tr><th scope="col">${t("page.compare.path")}</th><th scope="col">${t("page.detail.member")}</th><th scope="col">${t("page.plan.reason")}</th></tr></thead>
-    <tbody>${refusals.slice(0, MOST_SHOWN).map((each) => html`<tr key=${each.path + each.letter}><td class="path">${each.path}</td><td>${each.letter ?? ""}</td><td>${t(`reason.${each.reason}`)}</td></tr>`)}</tbody></table></div>
+  return html`<${Scroll} label=${t("page.plan.left")}><table><thead><tr><th scope="col">${t("page.compare.path")}</th><th scope="col">${t("page.detail.member")}</th><th scope="col">${t("page.plan.reason")}</th></tr></thead>
+    <tbody>${refusals.slice(0, MOST_SHOWN).map((each) => html`<tr key=${each.path + each.letter}><td class="path">${each.path}</td><td>${each.letter ?? ""}</td><td>${t(`reason.${each.reason}`)}</td></tr>`)}</tbody></table><//>
     ${refusals.length > MOST_SHOWN && html`<p class="quiet">${t("page.more", { count: refusals.length - MOST_SHOWN })}</p>`}`;
 }

@@ -8,6 +8,7 @@ import { date, size, t } from "./text.js";
 export const ROW = 32;
 // A browser draws nothing beyond some 33 million pixels; more rows share what there is.
 const TALLEST = 32_000_000;
+const HEAD = 33;
 const SPARE = 8;
 const NARROW = 700;
 
@@ -53,7 +54,7 @@ export function Grid({ rows, sort, onSort, selected, onDetail, onAct }) {
   void rows.version.value;
   useEffect(() => { if (total) rows.want(first, last); });
   useLayoutEffect(() => {
-    const watch = new ResizeObserver(([entry]) => { height.value = entry.contentRect.height; });
+    const watch = new ResizeObserver(([entry]) => { height.value = Math.max(ROW, entry.contentRect.height - HEAD); });
     watch.observe(body.current);
     return () => watch.disconnect();
   }, []);
@@ -106,15 +107,13 @@ export function Grid({ rows, sort, onSort, selected, onDetail, onAct }) {
   for (let place = first; place <= last; place += 1) places.push(place);
   const isChosen = (place) => selected.value === "all" || selected.value.has(place);
   const shift = top.value - virtual;
-  return html`<div class=${`grid ${wide ? "" : "narrow"}`} role="grid" aria-label=${t("page.compare.title")} aria-rowcount=${total + 1}
+  return html`<div class=${`grid ${wide ? "" : "narrow"}`} ref=${body} onScroll=${(event) => { top.value = event.target.scrollTop; }} role="grid" aria-label=${t("page.compare.title")} aria-rowcount=${total + 1}
       aria-colcount=${wide ? members.value.length + 2 : 2} aria-multiselectable="true" tabindex="0" onKeyDown=${onKey}
       aria-activedescendant=${total && focus.value >= first && focus.value <= last ? `row-${focus.value}` : undefined}>
     <div class="grid-head" role="rowgroup"><${Head} sort=${sort} onSort=${onSort} wide=${wide} /></div>
-    <div class="grid-body" role="rowgroup" ref=${body} onScroll=${(event) => { top.value = event.target.scrollTop; }}>
-      <div class="grid-space" style=${{ height: `${drawn}px` }} role="presentation">
+    <div class="grid-body" role="rowgroup" style=${{ height: `${drawn}px` }}>
         ${places.map((place) => html`<${Row} key=${place} place=${place} row=${rows.row(place)} y=${place * ROW + shift} wide=${wide}
           chosen=${isChosen(place)} focused=${place === focus.value} onChoose=${choose} onDetail=${onDetail} onAct=${onAct} />`)}
-      </div>
     </div>
   </div>`;
 }

@@ -27,7 +27,7 @@ export function LinkBadge({ link, quiet = false }) {
 }
 
 export function MemberBlocks({ needsSource }) {
-  return html`<ul class="blocks">
+  return html`<h2 class="spoken">${t("page.members")}</h2><ul class="blocks">
     ${members.value.map((member) => html`<li key=${member.index}><${MemberBlock} member=${member} primary=${needsSource && member.me} /></li>`)}
     ${state.value.joining.map((each) => html`<li key=${`join-${each.name}`}><div class="block joining" role="status">
       <strong>${t("page.joining", { name: each.name })}</strong>

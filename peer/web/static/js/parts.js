@@ -82,9 +82,9 @@ export function Dialog({ title, onClose, wide = false, children, actions }) {
     ref=${ref} class=${wide ? "wide" : ""} aria-labelledby=${id} onClick=${onClick}
     onCancel=${(event) => { event.preventDefault(); onClose(); }}
   ><div class="dialog">
-    <header><h2 id=${id}>${title}</h2><${IconButton} icon="cross" label=${t("page.close")} onClick=${onClose} /></header>
+    <div class="dialog-head"><h2 id=${id}>${title}</h2><${IconButton} icon="cross" label=${t("page.close")} onClick=${onClose} /></div>
     <div class="dialog-body">${children}</div>
-    ${actions && html`<footer>${actions}</footer>`}
+    ${actions && html`<div class="dialog-foot">${actions}</div>`}
   </div></dialog>`;
 }
 
@@ -135,6 +135,11 @@ export function Toasts() {
       </div>`,
     )}
   </div>`;
+}
+
+// What is wider than its place scrolls by itself, also by keyboard.
+export function Scroll({ label, children }) {
+  return html`<div class="table-scroll" tabindex="0" role="group" aria-label=${label}>${children}</div>`;
 }
 
 // A list that opens below its button; closes on Escape, on a choice and on a click elsewhere.

@@ -2,7 +2,7 @@
 import { html, useEffect, useId, useSignal } from "./html.js";
 import { get, post } from "./api.js";
 import { Icon } from "./icons.js";
-import { Badge, Button, Note, Problem, useAct } from "./parts.js";
+import { Badge, Button, Note, Problem, Scroll, useAct } from "./parts.js";
 import { Refusals } from "./act.js";
 import { Actions, Waiting } from "./next.js";
 import { PlanPicture } from "./picture.js";
@@ -39,7 +39,7 @@ function Here({ figures }) {
 }
 
 function PlanTable({ plan: told }) {
-  return html`<div class="table-scroll"><table class="plan-table">
+  return html`<${Scroll} label=${t("page.plan.table")}><table class="plan-table">
     <caption class="spoken">${t("page.plan.table")}</caption>
     <thead><tr><th scope="col">${t("page.detail.member")}</th>${COLUMNS.map((key) => html`<th scope="col" class="num" key=${key}>${t(`page.plan.col_${key}`)}</th>`)}
       <th scope="col" class="num">${t("page.plan.col_bytes_in")}</th><th scope="col" class="num">${t("page.plan.col_bytes_reused")}</th><th scope="col" class="num">${t("page.plan.col_bytes_to_trash")}</th></tr></thead>
@@ -48,7 +48,7 @@ function PlanTable({ plan: told }) {
       return html`<tr key=${member.letter} class=${member.me ? "mine" : ""}><th scope="row"><${Badge} letter=${member.letter} /><span class="spoken">${member.letter} </span> ${member.name}</th>
         ${COLUMNS.map((key) => html`<td class=${`num ${key.startsWith("delete") && figures[key] ? "danger-text" : ""}`} key=${key}>${number(figures[key])}</td>`)}
         <td class="num">${size(figures.bytes_in)}</td><td class="num">${size(figures.bytes_reused)}</td><td class="num">${size(figures.bytes_to_trash)}</td></tr>`;
-    })}</tbody></table></div>`;
+    })}</tbody></table><//>`;
 }
 
 // What the plan leaves as it is, and why.

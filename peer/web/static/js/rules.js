@@ -25,7 +25,7 @@ export function RulesEditor() {
   const wrong = error.value;
   return html`<div class="stack">
     <p class="quiet">${t("page.rules.text")}</p>
-    <pre class="example">files if all(A.content != B.content, A.date > B.date) then copy A -> B
+    <pre class="example" tabindex="0">files if all(A.content != B.content, A.date > B.date) then copy A -> B
 files if missing:B then copy newest -> B
 files if path:"cache/*" then nothing -> all</pre>
     <div class=${`field ${wrong ? "wrong" : ""}`}>

@@ -1,8 +1,8 @@
 // The synchronisation while it runs, and its end: proof, errors, report.
-import { html, useEffect, useSignal } from "./html.js";
+import { html, useEffect, useId, useSignal } from "./html.js";
 import { post } from "./api.js";
 import { Icon } from "./icons.js";
-import { Badge, Bar, Button, Confirm, Note, Problem, download, useAct } from "./parts.js";
+import { Badge, Bar, Button, Confirm, Note, Problem, Scroll, download, useAct } from "./parts.js";
 import { Tile } from "./inventory.js";
 import { Actions, Waiting } from "./next.js";
 import { leads, members, phase, plan, proof, session, sync } from "./state.js";
@@ -21,7 +21,7 @@ export function SyncStep() {
   return html`
     ${running ? html`<${Running} told=${told} samples=${samples.value} />` : html`<${Ended} told=${told} />`}
     <ul class="progress-list">${members.value.map((member) => html`<${MemberProgress} key=${member.index} member=${member} />`)}</ul>
-    <${Failures} failures=${told.failures} count=${told.failed ?? told.failures.length} />
+    <${Failures} failures=${told.failures} title=${t("page.sync.failures", { count: told.failed ?? told.failures.length })} />
     ${running ? html`<${Stop} />` : html`<${After} />`}`;
 }
 
@@ -80,11 +80,12 @@ function MemberProgress({ member }) {
       ${told.failed > 0 && html` · <span class="danger-text">${t("page.errors", { count: told.failed })}</span>`}</p></div></li>`;
 }
 
-function Failures({ failures, count }) {
+function Failures({ failures, title }) {
+  const id = useId();
   if (!failures.length) return null;
-  return html`<section class="card" aria-labelledby="failures-title"><h2 id="failures-title">${t("page.sync.failures", { count })}</h2>
-    <div class="table-scroll"><table><thead><tr><th scope="col">${t("page.compare.path")}</th><th scope="col">${t("page.detail.member")}</th><th scope="col">${t("page.plan.reason")}</th></tr></thead>
-    <tbody>${failures.slice(0, MOST_SHOWN).map((each, place) => html`<tr key=${place}><td class="path">${each.path}</td><td>${each.letter ?? ""}</td><td>${errorText(each)}</td></tr>`)}</tbody></table></div></section>`;
+  return html`<section class="card" aria-labelledby=${id}><h2 id=${id}>${title}</h2>
+    <${Scroll} label=${title}><table><thead><tr><th scope="col">${t("page.compare.path")}</th><th scope="col">${t("page.detail.member")}</th><th scope="col">${t("page.plan.reason")}</th></tr></thead>
+    <tbody>${failures.slice(0, MOST_SHOWN).map((each, place) => html`<tr key=${place}><td class="path">${each.path}</td><td>${each.letter ?? ""}</td><td>${errorText(each)}</td></tr>`)}</tbody></table><//></section>`;
 }
 
 function Stop() {
@@ -103,7 +104,7 @@ function Ended({ told }) {
       <${Icon} name=${tone === "good" ? (state === "equal" ? "shield" : "check") : "warn"} size="40" />
       <div><p class="end-title">${t(`sync.${told.state}`, told)}</p>
       <p>${proofText(state)}</p></div></div>
-    ${proof.value?.deviations?.length > 0 && html`<${Failures} failures=${proof.value.deviations} count=${proof.value.deviations.length} />`}
+    ${proof.value?.deviations?.length > 0 && html`<${Failures} failures=${proof.value.deviations} title=${t("page.sync.deviations", { count: proof.value.deviations.length })} />`}
     ${undecided > 0 && html`<${Note} tone="warning" icon="scales"><p>${t("plan.undecided", { count: undecided })}</p><p class="quiet">${t("page.sync.undecided_text")}</p><//>`}`;
 }
 
