@@ -1,19 +1,26 @@
+import json
 import pathlib
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+from importlib import metadata
 from typing import Final
 
 import pytest
 from click.testing import CliRunner
 
 from tests.deploy.scripts import ROOT
-from tests.harness.requirements import require_tool
+from tests.harness.requirements import require_root, require_tool, unavailable
 
 DEPLOY: Final = ROOT / "deploy"
 UNITS: Final = ("quintet-rendezvous.service", "quintet.service")
 PORT: Final = 47555
 SECOND_PORT: Final = 47556
+
+BUILDER: Final = 77
+"""The first setuptools that reads a licence expression (deploy/lock.py)."""
 
 MAX_EXPOSURE: Final = 2.0
 """What `systemd-analyze security` may say of the node, from 0 to 10 (node.md, section 4)."""
@@ -137,6 +144,128 @@ def test_the_composed_volumes_are_where_the_node_looks() -> None:
 
     assert str(example()["state"]) in inside
     assert any(target in command for target in inside)
+
+
+def test_the_dockerfile_keeps_the_rules_of_the_house() -> None:
+    """What a linter for Dockerfiles would say, as far as it matters here."""
+    verbs = instructions()
+    text = read("Dockerfile")
+    images = [rest.split()[0] for verb, rest in verbs if verb == "FROM"]
+    runs = [rest for verb, rest in verbs if verb == "RUN"]
+
+    assert all(re.search(r":[\d.]+\S*$", image) for image in images), "no floating tag"
+    assert len(set(images)) == 1, "what was built runs on what built it"
+    assert not any(verb == "ADD" for verb, _ in verbs), "COPY does not fetch or unpack"
+    assert not any(word in run for run in runs for word in ("curl", "wget", "sudo", "apt-get"))
+    assert all("--no-cache-dir" in run for run in runs if "pip install" in run)
+    assert all(rest.startswith("/") for verb, rest in verbs if verb == "WORKDIR")
+    for verb, rest in verbs:
+        if verb in {"CMD", "ENTRYPOINT"}:
+            assert json.loads(rest), "no shell between the signal and the node"
+    assert len([verb for verb, _ in verbs if verb == "CMD"]) == 1
+    assert not re.search(r"(?i)(password|secret|token)\s*=", text)
+    assert [verb for verb, _ in verbs].index("USER") < [verb for verb, _ in verbs].index("CMD")
+
+
+@pytest.mark.slow
+def test_the_steps_of_the_dockerfile_give_a_node_that_starts(tmp_path: pathlib.Path) -> None:
+    """What is copied is enough to install, and the node needs nothing of the peer."""
+    if int(metadata.version("setuptools").split(".")[0]) < BUILDER:
+        unavailable(f"needs setuptools {BUILDER}, as the locks have it")
+    source, image = tmp_path / "source", tmp_path / "image"
+    source.mkdir()
+    for name in ("LICENSE", "README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, source)
+    for name in ("protocol", "rendezvous"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run(
+        [*pip, "--no-index", "--no-deps", "--no-build-isolation", "--target", str(image), "."],
+        cwd=source,
+        check=True,
+        capture_output=True,
+    )
+
+    started = subprocess.run(
+        [sys.executable, "-c", f"""
+import sys
+sys.path[:] = [{str(image)!r}] + [each for each in sys.path if "main" not in each]
+sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in repr(each)]
+import rendezvous.server, rendezvous.cli, rendezvous.stores.redis, importlib.util
+assert rendezvous.server.__file__.startswith({str(image)!r}), rendezvous.server.__file__
+assert importlib.util.find_spec("peer") is None
+"""],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+
+    assert started.returncode == 0, started.stderr
+
+
+# --- several nodes, firewall, figures ---------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_the_two_composed_nodes_have_configurations_the_node_accepts(name: str) -> None:
+    """On ports of their own, on the store that stands beside them."""
+    from rendezvous.settings import load
+
+    settings = load(DEPLOY / "two-nodes" / f"{name}.toml")
+    lines = {line.strip() for line in read("compose.two-nodes.yaml").splitlines()}
+
+    assert settings.store == "redis://127.0.0.1:6379/0"
+    assert f"- ./two-nodes/{name}.toml:/etc/quintet/rendezvous.toml:ro" in lines
+    assert {"network_mode: host", "read_only: true", "cap_drop: [ALL]"} <= lines
+
+
+def test_the_two_composed_nodes_share_no_port() -> None:
+    """They stand on one host's network."""
+    from rendezvous.settings import load
+
+    ports = [
+        port
+        for name in ("one", "two")
+        for settings in [load(DEPLOY / "two-nodes" / f"{name}.toml")]
+        for port in (settings.port, settings.discovery_port, settings.health_port)
+    ]
+
+    assert len(set(ports)) == 6
+
+
+@pytest.mark.root
+def test_the_sample_of_the_firewall_is_one() -> None:
+    """Nftables would take it; nothing is changed here."""
+    require_root()
+    require_tool("nft")
+
+    checked = subprocess.run(
+        ["nft", "--check", "--file", str(DEPLOY / "firewall" / "quintet.nft")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    assert str(PORT) in read("firewall/quintet.nft")
+
+
+def test_the_dashboard_shows_figures_the_node_has() -> None:
+    """A panel of a figure that is called otherwise stays empty for ever."""
+    board = json.loads(read("grafana-dashboard.json"))
+    source = (ROOT / "rendezvous" / "metrics.py").read_text()
+    known = set(re.findall(r'f"\{prefix\}_(\w+)"', source))
+    shown = {
+        re.sub(r"_(total|bucket)$", "", name)
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"quintet_rendezvous_(\w+)", target["expr"])
+    }
+
+    assert known
+    assert shown <= known
+    assert known - shown == set(), "every figure is shown"
 
 
 # --- systemd ------------------------------------------------------------------

@@ -8,12 +8,12 @@ from protocol.codec import members_of
 from protocol.messages.rendezvous import Address, NodeMessage, PeerMessage
 
 ALLOWED_FIELDS = {
-    "access", "address", "addresses", "block", "chain", "chain_proof", "create", "delay", "expires_in",
-    "filtering", "generation", "handle", "host", "interval", "introduction_id", "kind", "lease", "lease_key",
-    "lease_key_hash", "listening", "mapping", "members", "nat", "new_epoch",
-    "new_lease_key_hash", "new_token_hash", "node_key", "nonce",
-    "observed", "offer", "port", "probe_key", "proof", "reason", "refresh_in", "request_id",
-    "retry_after", "round_trip", "session_id", "step", "tag", "token", "version",
+    "access", "address", "addresses", "block", "chain", "chain_proof", "create", "delay",
+    "expires_in", "filtering", "generation", "handle", "host", "interval", "introduction_id",
+    "kind", "lease", "lease_key", "lease_key_hash", "listening", "mapping", "members", "nat",
+    "new_epoch", "new_lease_key_hash", "new_token_hash", "node_key", "nonce", "observed",
+    "offer", "port", "probe_key", "proof", "reason", "refresh_in", "request_id", "retry_after",
+    "round_trip", "session_id", "step", "tag", "token", "version",
 }  # fmt: skip
 """Every word the node may hear or say; a new one is weighed against security.md, 3.10, first."""
 
