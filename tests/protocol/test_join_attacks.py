@@ -171,7 +171,7 @@ def test_a_cut_extended_or_empty_frame_is_never_accepted(kind: int) -> None:
 
 
 @pytest.mark.parametrize("kind", range(1, 9))
-def test_a_frame_of_another_join_is_never_accepted(kind: int) -> None:
+def test_t3_a_frame_of_another_join_is_never_accepted(kind: int) -> None:
     """Replayed from a recorded run with the same password, same RSA pair, same exporter."""
     recorded = Run(candidate(seed="recorded"), sponsor(seed="also recorded")).drive().frames
 
@@ -186,7 +186,7 @@ def test_a_frame_of_another_join_is_never_accepted(kind: int) -> None:
 
 
 @pytest.mark.parametrize("kind", range(1, 9))
-def test_no_frame_passes_for_another_one(kind: int) -> None:
+def test_t3_no_frame_passes_for_another_one(kind: int) -> None:
     """Every frame of this very join under every other type, and reflected to its sender."""
     frames = Run(candidate(), sponsor()).drive().frames
     others = [Frame(kind, frame.body) for frame in frames if frame.kind != kind]
@@ -200,7 +200,7 @@ def test_no_frame_passes_for_another_one(kind: int) -> None:
 @pytest.mark.parametrize(
     "other", [{"session_id": SessionId.generate(bytes)}, {"exporter": OTHER_EXPORTER}]
 )
-def test_another_session_or_connection_is_refused_though_the_password_is_right(
+def test_t4_another_session_or_connection_is_refused_though_the_password_is_right(
     other: dict[str, object],
 ) -> None:
     """The node that meets them can neither cross sessions nor relay between connections."""
@@ -309,7 +309,7 @@ def weaken_transcript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("exporter", [EXPORTER, OTHER_EXPORTER])
-def test_substituting_the_rsa_key_and_relaying_the_shares_is_refused(exporter: bytes) -> None:
+def test_t1_substituting_the_rsa_key_and_relaying_the_shares_is_refused(exporter: bytes) -> None:
     """With equal and with different connections; the candidate hears WRONG_PASSWORD."""
     run = in_the_middle(exporter)
 
@@ -319,14 +319,14 @@ def test_substituting_the_rsa_key_and_relaying_the_shares_is_refused(exporter: b
     assert TryUndone not in reports(run)
 
 
-def test_relaying_everything_as_it_is_changes_nothing() -> None:
+def test_t1_relaying_everything_as_it_is_changes_nothing() -> None:
     """On one connection a verbatim relay is a wire: the join is end to end."""
     assert reports(Run(candidate(), sponsor()).drive()) >= EVERYTHING
 
 
 @pytest.mark.parametrize("exporter", [EXPORTER, OTHER_EXPORTER])
 @pytest.mark.parametrize("weaken", [weaken_channel, weaken_transcript])
-def test_each_of_the_two_bindings_is_enough_alone(
+def test_t1_each_of_the_two_bindings_is_enough_alone(
     weaken: Callable[[pytest.MonkeyPatch], None],
     exporter: bytes,
     monkeypatch: pytest.MonkeyPatch,
@@ -342,7 +342,7 @@ def test_each_of_the_two_bindings_is_enough_alone(
 
 
 @pytest.mark.parametrize("exporter", [EXPORTER, OTHER_EXPORTER])
-def test_without_both_bindings_somebody_in_the_middle_succeeds(
+def test_t1_without_both_bindings_somebody_in_the_middle_succeeds(
     exporter: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The canary: this harness does find a weak build."""
@@ -411,7 +411,7 @@ def stop_at_proof(frame: Frame) -> Frame:
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_a_false_sponsor_tests_one_word_of_its_dictionary_and_no_other(count: int) -> None:
+def test_t2_a_false_sponsor_tests_one_word_of_its_dictionary_and_no_other(count: int) -> None:
     """The one it used online; the true password among the others stays unknown."""
     assert guesses_confirmed(WRONG, words(count)) == []
     assert guesses_confirmed(PRS, words(count)) == [PRS]
@@ -455,7 +455,7 @@ def confirms(guess: Secret, view: list[bytes]) -> bool:
     )
 
 
-def test_nothing_on_the_wire_confirms_a_guess_offline() -> None:
+def test_t11_nothing_on_the_wire_confirms_a_guess_offline() -> None:
     """Not even with the RSA key, the seed and the exporter (T11)."""
     view = view_of(Run(candidate(), sponsor()).drive(), PAIR)
 
@@ -463,7 +463,7 @@ def test_nothing_on_the_wire_confirms_a_guess_offline() -> None:
     assert not any(confirms(guess, view) for guess in words(9))
 
 
-def test_the_oracle_cracks_a_leaky_variant() -> None:
+def test_t11_the_oracle_cracks_a_leaky_variant() -> None:
     """A tag keyed by the password's value is all it takes: the oracle is not blind."""
     run = Run(candidate(tag_key=PRS), sponsor(tag_key=PRS)).drive()
     view = view_of(run, PAIR)
