@@ -272,8 +272,7 @@ class Comparison:
                 column.append(number)
             del above[place.depth :]
             self._parents.append(above[-1] if above else -1)
-            if Kind.DIRECTORY in what:
-                above.append(row)
+            above.append(row)
 
     def _count(self) -> None:
         summary = self.summary
@@ -400,7 +399,9 @@ class Comparison:
                     break
             text = identity(name).casefold()
             path = f"{directories[parent]}/{text}" if parent >= 0 else text
-            if Kind.DIRECTORY in self._kinds_of_rows[self._sorts[row]].kinds:
+            kind = self._kinds_of_rows[self._sorts[row]]
+            # One of several names that clash may be a directory, too.
+            if Kind.DIRECTORY in kind.kinds or Block.NAME_CLASH in kind.matched.blocks:
                 directories[row] = path
             yield path
 

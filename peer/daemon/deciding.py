@@ -19,7 +19,7 @@ from peer.comparison.comparison import Cell, Comparison, Item
 from peer.comparison.matching import Status
 from peer.errors import ExpressionMalformed, Problem
 from peer.inventory.entries import MemberInventory
-from peer.inventory.names import shown
+from peer.inventory.names import possible_on_windows, shown
 from peer.inventory.pairing import Block
 from peer.plan.actions import AnyAction
 from peer.plan.cost import MemberCost, cost
@@ -311,6 +311,7 @@ class Deciding:
             "notes": sorted(
                 {cell.block.name.lower() for cell in item.blocked}
                 | ({"name_twin"} if item.twin else set())
+                | ({"name_impossible"} if _impossible_somewhere(item) else set())
             ),
         }
 
@@ -422,6 +423,12 @@ def _figures_of(cost: MemberCost) -> dict[str, int]:
 def _no_marks(item: Item) -> frozenset[str]:
     del item
     return frozenset()
+
+
+def _impossible_somewhere(item: Item) -> bool:
+    """Whether a member that lacks this item cannot have its name."""
+    lacking = any(cell.missing and cell.inventory.windows_names for cell in item.cells)
+    return lacking and not all(map(possible_on_windows, item.path[-1:]))
 
 
 def _kind_of(item: Item) -> str:

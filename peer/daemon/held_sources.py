@@ -77,7 +77,12 @@ class HeldSources:
     def probes(self) -> list[SourceProbe]:
         """Return what an inventory needs to know."""
         return [
-            SourceProbe(held.root, held.probe.case_insensitive, held.probe.date_resolution_ns)
+            SourceProbe(
+                held.root,
+                held.probe.case_insensitive,
+                held.probe.date_resolution_ns,
+                held.probe.windows_names,
+            )
             for held in self.sources
         ]
 

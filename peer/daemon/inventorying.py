@@ -71,6 +71,7 @@ class SourceProbe:
     root: Root
     case_insensitive: bool
     date_resolution_ns: int
+    windows_names: bool = False
 
 
 class Outlet(Protocol):
@@ -248,6 +249,7 @@ class InventoryTaking:
                 date_resolution_ns=max(
                     (probe.date_resolution_ns for probe in self._probes), default=1
                 ),
+                windows_names=any(probe.windows_names for probe in self._probes),
             )
         )
         decide = Inclusion(self._settings).decide

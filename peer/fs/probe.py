@@ -18,6 +18,12 @@ _ODD_TIME: Final = 1_000_000_001_123_456_789
 _RESOLUTIONS: Final = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """Nanoseconds: most, NTFS, network protocols, others, exFAT, HFS+ and ext3, FAT."""
 
+_ODD_NAME: Final = b"quintet:probe?"
+"""A name that file systems with the rules of Windows refuse."""
+
+_WINDOWS: Final = frozenset({"vfat", "msdos", "exfat", "cifs", "smb3"})
+"""What has such rules, for what cannot be written to or drops characters without a word."""
+
 _KNOWN_RESOLUTIONS: Final = {"vfat": 2_000_000_000, "msdos": 2_000_000_000, "exfat": 10_000_000}
 """For what cannot be written to."""
 
@@ -29,6 +35,8 @@ class Probe(NamedTuple):
     case_insensitive: bool
     date_resolution_ns: int
     """Coarsest step of a modification time, nanoseconds."""
+    windows_names: bool
+    """Whether names that Windows refuses cannot be had here."""
     hard_links: bool
     exchange: bool
     """Whether two names can change places in one step."""
@@ -54,11 +62,13 @@ def probe(root: Root) -> Probe:
     kind = "" if mount is None else mount.kind
     space = os.fstatvfs(root.top.handle)
     writable, links, exchange = False, False, False
+    windows_names = kind in _WINDOWS
     resolution = _KNOWN_RESOLUTIONS.get(kind, 1)
     insensitive = _sees_other_case(root.top)
     with contextlib.suppress(FileError), _trial(root) as folder:
         insensitive = folder.find(_NAME.swapcase()) is not None
         resolution = _resolution(folder)
+        windows_names = windows_names or not _can(lambda: _create(folder, _ODD_NAME))
         links = _can(lambda: folder.link(_NAME, folder, b"link"))
         exchange = _can(lambda: folder.exchange(_NAME, folder, b"other"))
         writable = True
@@ -66,6 +76,7 @@ def probe(root: Root) -> Probe:
         writable=writable,
         case_insensitive=insensitive,
         date_resolution_ns=resolution,
+        windows_names=windows_names,
         hard_links=links,
         exchange=exchange,
         file_system=kind,
@@ -101,6 +112,10 @@ def _can(act: Callable[[], None]) -> bool:
     except FileError:
         return False
     return True
+
+
+def _create(folder: Folder, name: bytes) -> None:
+    os.close(folder.create_file(name))
 
 
 def _resolution(folder: Folder) -> int:

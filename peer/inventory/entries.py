@@ -95,6 +95,7 @@ class MemberInventory:
         self.state = State.WAITING
         self.case_insensitive = False
         self.date_resolution_ns = 1
+        self.windows_names = False
         self.failure: str | None = None
         """Code of what went wrong, once FAILED."""
         self.skips: list[Skip] = []
@@ -235,6 +236,7 @@ class MemberInventory:
             case InventoryBegun():
                 self.case_insensitive = message.case_insensitive
                 self.date_resolution_ns = message.date_resolution_ns
+                self.windows_names = message.windows_names
             case EntriesFound():
                 self._add_entries(message)
             case EntriesSkipped():

@@ -11,6 +11,18 @@ from typing import Final
 from protocol.limits import MAX_COMPONENT, MAX_DEPTH, MAX_PATH
 from protocol.messages.inventory import RelPath
 
+WINDOWS_CHARACTERS: Final = frozenset('<>:"|?*\\') | frozenset(map(chr, range(32)))
+"""Characters that no name has on FAT, exFAT, NTFS and SMB."""
+
+WINDOWS_DEVICES: Final = frozenset(
+    {"con", "prn", "aux", "nul"}
+    | {f"{port}{number}" for port in ("com", "lpt") for number in "123456789\xb9\xb2\xb3"}
+)
+"""Names that mean a device there, whatever extension they have."""
+
+WINDOWS_LENGTH: Final = 255
+"""UTF-16 units of a name there."""
+
 Key = tuple[str, ...]
 """Identity of a path within its line: the identities of its components."""
 
@@ -42,6 +54,24 @@ def valid_path(path: RelPath) -> bool:
         len(path) <= MAX_DEPTH
         and sum(map(len, path)) + len(path) <= MAX_PATH
         and all(map(valid_component, path))
+    )
+
+
+def possible_on_windows(component: bytes) -> bool:
+    """Tell whether a file system with the rules of Windows can have this name.
+
+    Some accept a few of these and change them silently: a trailing dot or space is dropped,
+    and another file is hit.
+    """
+    try:
+        name = component.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return (
+        WINDOWS_CHARACTERS.isdisjoint(name)
+        and name[-1] not in ". "
+        and name.partition(".")[0].rstrip(" ").lower() not in WINDOWS_DEVICES
+        and len(name.encode("utf-16-le")) // 2 <= WINDOWS_LENGTH
     )
 
 

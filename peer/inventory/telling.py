@@ -38,9 +38,7 @@ class Teller:
         Raises:
             KeyError: If one does not.
         """
-        sizes = [
-            len(entry.target) + len(entry.path[-1]) if entry.path else 0 for entry in found
-        ]
+        sizes = [len(entry.target) + len(entry.path[-1]) if entry.path else 0 for entry in found]
         for start, end in _cuts(sizes):
             yield self._columns(found[start:end])
 

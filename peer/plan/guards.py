@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from peer.comparison.comparison import Cell, Comparison, Item
-from peer.inventory.names import valid_path
+from peer.inventory.names import possible_on_windows, valid_path
 from peer.inventory.pairing import Block
 from peer.plan.moves import moves
 from peer.plan.steps import AnyStep, CopyFile, CopyLink, Delete
@@ -48,7 +48,7 @@ class Reason(enum.StrEnum):
     TYPE_CLASH = "type_clash"
     """A file here, a directory there: only a mirror or a hand decides that."""
     NAME_IMPOSSIBLE = "name_impossible"
-    """The path would be too long or deep."""
+    """The path would be too long or deep, or the file system there refuses the name."""
     NAME_CLASH = "name_clash"
     """Another name differs only in case, which the destination's file system ignores."""
     HOLDS_OTHERS = "holds_others"
@@ -90,7 +90,9 @@ def checked_origin(cell: Cell | None, kinds: Collection[Kind]) -> Cell | Refusal
 
 def of_new_name(comparison: Comparison, item: Item, to: Cell, path: RelPath) -> Refusal | None:
     """Refuse a name that cannot come to exist at *to*."""
-    if not valid_path(path):
+    # The directories above were found there, or asked about before.
+    possible = not to.inventory.windows_names or possible_on_windows(path[-1])
+    if not valid_path(path) or not possible:
         return Refusal(Reason.NAME_IMPOSSIBLE)
     # Where case is ignored there can be one of the twins only; writing the second would hit
     # the first.

@@ -12,20 +12,23 @@ Place = tuple[int, int, RelPath]
 def moves(steps: Iterable[AnyStep]) -> dict[Place, Place]:
     """Return where each file that only changes its place comes from, by where it goes.
 
-    A move is a copy from a place of the same member that the plan deletes; of several copies
-    of one content the first is the move.
+    A move is a copy of what the member has itself, with a place of the same content that it
+    deletes; every deleted place moves once.
     """
-    deleted: set[Place] = set()
-    copies: list[tuple[Place, Place]] = []
+    deleted: dict[tuple[int, bytes], list[Place]] = {}
+    copies: list[tuple[Place, tuple[int, bytes]]] = []
     for step in steps:
         here = step.member, step.source, step.path
-        if isinstance(step, Delete):
-            deleted.add(here)
+        if isinstance(step, Delete) and step.expected_digest is not None:
+            deleted.setdefault((step.member, step.expected_digest), []).append(here)
         elif isinstance(step, CopyFile) and step.reuse is not None and step.expected is None:
-            copies.append((here, (step.member, *step.reuse)))
+            assert step.digest is not None, "what is reused was read"
+            copies.append((here, (step.member, step.digest)))
+    for places in deleted.values():
+        places.reverse()
     found: dict[Place, Place] = {}
-    for to, origin in copies:
-        if origin in deleted:
-            deleted.remove(origin)
-            found[to] = origin
+    for to, content in copies:
+        places = deleted.get(content, [])
+        if places:
+            found[to] = places.pop()
     return found

@@ -111,6 +111,8 @@ class InventoryBegun(Message, tag="inventory.begun"):
     """Whether any of my roots lies on a case-insensitive file system (probed)."""
     date_resolution_ns: Annotated[int, Meta(ge=1, le=3_600_000_000_000)] = 1
     """Coarsest modification time my roots keep, nanoseconds."""
+    windows_names: bool = False
+    """Whether any of my roots refuses names that Windows refuses (probed)."""
 
 
 class EntriesFound(Message, tag="inventory.entries"):

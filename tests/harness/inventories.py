@@ -81,6 +81,7 @@ def identified(
     *sources: Tree,
     case_insensitive: bool = False,
     date_resolution_ns: int = 1,
+    windows_names: bool = False,
     unreadable: Sequence[str] = (),
     shuffle: random.Random | None = None,
 ) -> MemberInventory:
@@ -92,7 +93,10 @@ def identified(
     inventory = MemberInventory(member, 1, sources=len(sources))
     inventory.receive(
         InventoryBegun(
-            run=1, case_insensitive=case_insensitive, date_resolution_ns=date_resolution_ns
+            run=1,
+            case_insensitive=case_insensitive,
+            date_resolution_ns=date_resolution_ns,
+            windows_names=windows_names,
         )
     )
     entries, skips = [], []

@@ -245,3 +245,19 @@ def test_hashed_entries_are_those_that_may_be_read() -> None:
     entries = [comparison.inventories[0].path(n) for _, n in comparison.hashed_entries(0)]
 
     assert entries == [(b"x",)]
+
+
+def test_what_is_below_one_of_two_names_that_clash_is_found() -> None:
+    """The first is a file, the second a directory: its entries have keys all the same."""
+    insensitive = SessionSettings(case=Case.INSENSITIVE)
+    trees = [{"A": file("x"), "a/b/c": file("y"), "d": file("z")}, {"a/b": DIRECTORY}]
+    comparison = Comparison(inventories_of(*trees, settings=insensitive), insensitive)
+
+    keys = [item.key for item in comparison]
+
+    assert keys == [("a",), ("a", "b"), ("a", "b", "c"), ("d",)]
+    for key in keys:
+        found = comparison.find_key(0, key)
+        assert found is not None
+        assert found.key == key
+    assert list(comparison.texts.containing("a/b", whole=True)) == [0, 1, 1, 0]

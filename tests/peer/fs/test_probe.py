@@ -89,3 +89,23 @@ def test_what_takes_no_writes_is_judged_by_the_names_it_has(
 
     assert not found.writable
     assert found.case_insensitive is insensitive
+
+
+def test_a_file_system_with_the_rules_of_windows_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that refuses a colon; an ordinary one has it."""
+    with Root(tmp_path) as root:
+        ordinary = probe(root).windows_names
+    real = os.open
+
+    def refuse(path: Any, *rest: Any, **options: Any) -> int:
+        if isinstance(path, bytes) and b":" in path:
+            raise OSError(22, "Invalid argument")
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with Root(tmp_path) as root:
+        like_windows = probe(root).windows_names
+
+    assert (ordinary, like_windows) == (False, True)

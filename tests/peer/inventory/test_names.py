@@ -104,3 +104,22 @@ def test_no_name_looks_like_another(left: bytes, right: bytes) -> None:
     same = names.shown_name(left) == names.shown_name(right)
 
     assert same == (left == right)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a:b", "what?", "a*", "<", ">", '"', "pipe|", "back\\slash", "tab\t", "nul", "NUL.txt",
+        "Com1", "lpt9.tar.gz", "con ", "dot.", "space ", "com\xb9", "\U0001f600" * 128,
+    ],
+)  # fmt: skip
+def test_names_that_windows_cannot_have_are_known(name: str) -> None:
+    """Characters, devices, what is dropped at the end, length in UTF-16; no text at all."""
+    assert not names.possible_on_windows(name.encode())
+    assert not names.possible_on_windows(b"\xff" + name.encode())
+
+
+@pytest.mark.parametrize("name", ["a", ".hidden", "console", "com0", "a b", "nul_", "\xe9" * 127])
+def test_names_that_windows_can_have_are_left_alone(name: str) -> None:
+    """What merely looks like one of them is none."""
+    assert names.possible_on_windows(name.encode())

@@ -200,9 +200,15 @@ def test_what_only_moves_is_not_counted_as_deleted() -> None:
     """A folder that was renamed asks nobody, however much it holds."""
     files = {f"d/{n}": file(str(n)) for n in range(30)}
     comparison = Comparison([identified(0, {}), identified(1, files)], DEFAULT)
-    gone = [Delete(member=1, source=0, path=(b"d", str(n).encode())) for n in range(30)]
+    digests = [bytes([n]) * 32 for n in range(30)]
+    places = [(b"d", str(n).encode()) for n in range(30)]
+    gone = [
+        Delete(member=1, source=0, path=place, expected_digest=digest)
+        for place, digest in zip(places, digests, strict=True)
+    ]
     moved = [
-        replace(copy(f"e/{n}", member=1), reuse=(0, (b"d", str(n).encode()))) for n in range(30)
+        replace(copy(f"e/{n}", member=1, digest=digests[n]), reuse=(0, places[n]))
+        for n in range(30)
     ]
 
     assert [brake.count for brake in brakes(comparison, [*moved[:2], *gone])] == [28]

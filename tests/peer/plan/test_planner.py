@@ -797,3 +797,19 @@ def test_what_is_new_in_a_line_the_leader_paired_goes_to_its_source() -> None:
         (0, (b"y", b"new")),
         (1, (b"x",)),
     ]
+
+
+def test_a_name_that_cannot_be_there_is_refused_with_all_below_it() -> None:
+    """Where the file system has the rules of Windows; what can be is done."""
+    tree: Tree = {"a:b/inner": X, "nul": X, "fine": X}
+    inventories = [identified(0, tree), identified(1, {}, windows_names=True)]
+    comparison = Comparison(hashed(inventories, [[tree], [{}]], DEFAULT), DEFAULT)
+
+    outcome = plan(comparison, Decisions(rules=rules_of(Preset.MIRROR, 0)), reference_time_ns=NOW)
+
+    assert [step.path for step in outcome.steps] == [(b"fine",)]
+    assert {(one.path[-1], one.reason) for one in outcome.refused} == {
+        (b"a:b", Reason.NAME_IMPOSSIBLE),
+        (b"inner", Reason.PARENT_MISSING),
+        (b"nul", Reason.NAME_IMPOSSIBLE),
+    }
