@@ -53,10 +53,18 @@ class Reason(enum.IntEnum):
     ROTATE = 6
     REFRESH = 7
     RECOVER = 8
+    TAKE_OVER = 9
 
 
 _REMOVING: Final = frozenset(
-    {Reason.JOIN, Reason.LEAVE, Reason.REMOVE, Reason.ABSENT, Reason.RECOVER}
+    {
+        Reason.JOIN,
+        Reason.LEAVE,
+        Reason.REMOVE,
+        Reason.ABSENT,
+        Reason.RECOVER,
+        Reason.TAKE_OVER,
+    }
 )
 """Reasons under which members may be missing from the new roster."""
 _RENAMING: Final = frozenset({Reason.RETURN, Reason.RECOVER})
@@ -302,8 +310,10 @@ def check_commit(current: Commit, new: Commit, *, gone: Collection[int] = ()) ->
 def _check_leadership(current: Commit, new: Commit) -> None:
     if new.acting_leader not in {None, current.acting_leader, new.committer}:
         raise RemoteProtocolError("a leader nobody chose")
-    # Who replaces the leader must lead under its own commit.
-    if new.committer not in {current.leader, new.leader}:
+    # Who replaces the leader must lead under its own commit; a leader that comes back within
+    # its grace time is let in again by the next in line, and leads on.
+    returns = new.reason is Reason.RETURN and new.leader == current.leader
+    if new.committer not in {current.leader, new.leader} and not returns:
         raise RemoteProtocolError("a committer that does not lead")
 
 

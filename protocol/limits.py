@@ -72,6 +72,12 @@ ACK_TIMEOUT: Final = 10.0
 GRACE_TIME: Final = 180.0
 """Seconds an unreachable member keeps its place in Preparation, and a leader its rights."""
 
+REFRESH_AFTER: Final = 86_400.0
+"""Seconds after which the session key is renewed though nobody came or went."""
+
+MAX_BANNED: Final = 64
+"""Node keys of removed members that a session remembers."""
+
 UNREACHABLE_AFTER: Final = 10.0
 """Seconds without any path before the committer calls a member unreachable."""
 

@@ -16,7 +16,7 @@ from peer.errors import RightMissing, WrongPhase
 from peer.net.mesh import Link
 from peer.session.door import Door, DoorEvent
 from peer.session.lifecycle import Lifecycle
-from peer.session.membership import Membership
+from peer.session.membership import MEMBERSHIP_MESSAGES, Membership
 from peer.session.phases import Phase
 from peer.session.reports import (
     Changed,
@@ -27,6 +27,7 @@ from peer.session.reports import (
     InventoryWanted,
     JoinAdmitted,
     JoinDenied,
+    MembershipEvent,
     PhaseChanged,
     SyncBegun,
     SyncOrdered,
@@ -43,16 +44,6 @@ from protocol.messages.inventory import InventoryMessage
 from protocol.messages.transfer import TransferMessage
 
 log = structlog.get_logger()
-
-MEMBERSHIP: Final = (
-    wire.JoinProposed
-    | wire.JoinRefused
-    | wire.CommitOffered
-    | wire.CommitAcknowledged
-    | wire.CommitActivated
-    | wire.CommitAborted
-    | wire.Leaving
-)
 
 MAX_NOTICES: Final = 50
 """Notices kept for people: another member can cause as many as it likes."""
@@ -228,7 +219,7 @@ class Session:
             match message:
                 case wire.PathOffered():
                     self._forward(message, peer)
-                case message if isinstance(message, MEMBERSHIP):
+                case message if isinstance(message, MEMBERSHIP_MESSAGES):
                     self.membership.receive_message(peer, message, now=now)
                 case message if isinstance(message, AdmissionMessage):
                     self.door.receive_message(peer, message, phase=self.lifecycle.phase, now=now)
@@ -326,9 +317,7 @@ class Session:
                 progress = True
         self._arm()
 
-    def _membership_event(
-        self, event: EpochActivated | JoinAdmitted | JoinDenied | Departed
-    ) -> None:
+    def _membership_event(self, event: MembershipEvent) -> None:
         match event:
             case EpochActivated(commit=commit):
                 for link in list(self.links.values()):
@@ -352,6 +341,8 @@ class Session:
                     self.work.member_left(index)
                 entry = self.membership.roster.entry(index)
                 self.notice("member_left", member=entry.name if entry else "")
+            case _:
+                log.info("session.membership", event_type=type(event).__name__)
 
     def _take_roster(self, commit: Commit) -> None:
         roster = commit.roster

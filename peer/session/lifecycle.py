@@ -12,19 +12,21 @@ from typing import Final
 import msgspec
 
 from peer.errors import SessionAlone, WrongPhase
-from peer.session.errors import PlanEmpty
+from peer.session.errors import PlanChanged, PlanEmpty
 from peer.session.members import ENDED, RUNNING, MemberRecord
 from peer.session.phases import Move, Phase
 from peer.session.reports import (
     Changed,
     DecisionsReplaced,
+    PauseChanged,
     Refused,
-    SyncOrdered,
     SyncStopped,
+    WithoutMember,
 )
+from peer.session.resuming import Resuming, ordered_event
 from peer.session.rights import Act
 from peer.session.session_settings import SessionSettings
-from peer.session.standing import ABORTED, Standing
+from peer.session.standing import ABORTED
 from peer.session.start import Start
 from protocol import codec
 from protocol.crypto.identity import START, verify
@@ -36,32 +38,52 @@ MAX_WAITING: Final = 16
 """Messages kept of members whose admission this member has not heard of yet."""
 
 
-class Lifecycle(Standing):
+class Lifecycle(Resuming):
     """One member's state of the session.
 
     Args:
         me: This member's index.
         identity: This member's node key; signs START.
+        told_by: Who let this member in again and shall tell it where the session stands; None
+            for who begins with it.
     """
 
     # --- what the membership tells ------------------------------------------------
 
     def roster_changed(
-        self, node_keys: Mapping[int, bytes], present: frozenset[int], *, leader: int, epoch: int
+        self,
+        node_keys: Mapping[int, bytes],
+        present: frozenset[int],
+        *,
+        leader: int,
+        epoch: int,
+        returned: int | None = None,
     ) -> None:
-        """Take the roster of a new epoch: keys by index, who is present, who leads."""
+        """Take the roster of a new epoch: keys by index, who is present, who leads.
+
+        Args:
+            node_keys: Every member's key.
+            present: Who is present.
+            leader: Who leads.
+            epoch: Its number.
+            returned: Who came back with a new process: it counts its sources' changes anew.
+        """
         succeeds = leader == self.me != self.leader
+        self._void_if_moved(node_keys)
         self._node_keys = node_keys
         self._present = present
         self.leader, self.epoch = leader, epoch
         self.members = {
             index: self.members.get(index) or MemberRecord() for index in sorted(node_keys)
         }
+        if returned is not None and returned != self.me:
+            self._counts_anew.add(returned)
         self._events.append(Changed())
         if self.start is not None and not self.start.begun and self.start.by != leader:
             # Nobody is left who could begin it.
             self._call_off(self.start.by)
-        if succeeds:
+        self.without &= self.members.keys()
+        if succeeds and not self.is_awaiting:
             # The leader before may have left with its word not everywhere.
             self._repeat_decided(None)
         self._settle_start()
@@ -73,6 +95,9 @@ class Lifecycle(Standing):
         What was said while there was no link is repeated; who knows it already ignores it.
         """
         mine = self.members[self.me]
+        if self.is_awaiting:
+            self._send(index, wire.StandingAsked())
+            return
         self._outbox += [
             (index, self._sources_message()),
             (index, wire.ActivityChanged(activity=mine.activity, progress=mine.progress)),
@@ -134,6 +159,7 @@ class Lifecycle(Standing):
         self._check(Act.DECIDE)
         if self.start is not None:
             raise WrongPhase(self.phase.value)
+        self._is_void = False
         self._decisions.replace(data)
         self._send_decisions(None)
         self._events.append(DecisionsReplaced(*self.decisions))
@@ -147,6 +173,8 @@ class Lifecycle(Standing):
             raise WrongPhase(self.phase.value)
         if not steps:
             raise PlanEmpty
+        if self._is_void:
+            raise PlanChanged
         unsigned = wire.SynchronisationOrdered(
             order=self._order(),
             sync=sync,
@@ -156,16 +184,24 @@ class Lifecycle(Standing):
             steps_digest=steps_digest,
             signature=bytes(64),
         )
-        self._broadcast(
-            msgspec.structs.replace(
-                unsigned, signature=self._identity.sign(START, self._statement(unsigned))
-            )
+        ordered = msgspec.structs.replace(
+            unsigned, signature=self._identity.sign(START, self._statement(unsigned))
         )
-        self.start = Start(self.me, sync, steps_digest, self._present, {self.me})
+        self._broadcast(ordered)
+        self.start = Start(
+            self.me,
+            sync,
+            steps_digest,
+            self._present - self.without,
+            {self.me},
+            ordered=ordered,
+        )
         self._begin_if_all_accepted()
 
     def accept_sync(self, sync: bytes, steps_digest: bytes) -> None:
         """Tell the leader that this member's own plan has the digest of START."""
+        if self._resume_sync(sync):
+            return
         if self._awaits_answer(sync) and self.me != self.leader:
             self._send(
                 self.leader, wire.SynchronisationAccepted(sync=sync, steps_digest=steps_digest)
@@ -180,6 +216,20 @@ class Lifecycle(Standing):
         else:
             self._send(self.leader, wire.SynchronisationRefused(sync=sync, code=code))
             self.start = None
+
+    def continue_without(self, index: int) -> None:
+        """Go on without a member that is out of reach: its entries count as unknown."""
+        self._check(Act.CONTINUE_WITHOUT)
+        if index == self.me or index not in self.members:
+            raise WrongPhase(self.phase.value)
+        self._broadcast(wire.ContinuedWithout(order=self._order(), missing=index))
+        self._go_without(index)
+
+    def pause(self, *, paused: bool) -> None:
+        """Pause, or resume, what is under way at every member."""
+        self._check(Act.PAUSE)
+        self._broadcast(wire.Paused(order=self._order(), paused=paused))
+        self._set_paused(paused=paused)
 
     def abort_sync(self, code: str = ABORTED) -> None:
         """Stop the synchronisation for all; its leader may also before it has begun."""
@@ -227,7 +277,21 @@ class Lifecycle(Standing):
                 raise RemoteProtocolError(f"messages of {sender}, who is not in the roster")
             self._waiting.append((sender, message, now))
             return
+        if self._take_while_awaiting(sender, message):
+            return
         match message:
+            case wire.StandingAsked():
+                self._tell_standing(sender)
+            case wire.StandingStated():
+                pass  # said by another one before
+            case wire.ContinuedWithout():
+                self._check(Act.CONTINUE_WITHOUT, actor=sender)
+                self._take_order(sender, message.order)
+                self._go_without(message.missing)
+            case wire.Paused():
+                self._check(Act.PAUSE, actor=sender)
+                self._take_order(sender, message.order)
+                self._set_paused(paused=message.paused)
             case wire.SourcesChanged():
                 self._take_sources(sender, message)
             case wire.ActivityChanged():
@@ -275,8 +339,9 @@ class Lifecycle(Standing):
         record = self.members[sender]
         if message.revision == record.revision and message.sources == record.sources:
             return  # a link came up again
-        if message.revision <= record.revision:
+        if message.revision <= record.revision and sender not in self._counts_anew:
             raise RemoteProtocolError("sources of the past")
+        self._counts_anew.discard(sender)
         # What the leader activated is not changed by being told late.
         activated = message.revision == self._revisions.get(sender)
         if self.phase.activated and not activated:
@@ -339,24 +404,26 @@ class Lifecycle(Standing):
         self._decisions.check(message)
         self._take_order(sender, message.order)
         self._call_off(sender)
+        self._is_void = False
         if self._decisions.take(message):
             self._tell(DecisionsReplaced(*self.decisions))
 
     def _take_start(self, sender: int, message: wire.SynchronisationOrdered) -> None:
         self._check(Act.START_SYNC, actor=sender, phase=self._phase_of_leader())
+        if self._is_void:
+            raise WrongPhase(self.phase.value)
         verify(self._node_keys[sender], message.signature, START, self._statement(message))
         self._take_order(sender, message.order)
         self._call_off(sender)
-        self.start = Start(sender, message.sync, message.steps_digest, self._present, {sender})
-        self._tell(
-            SyncOrdered(
-                sync=message.sync,
-                revision=message.revision,
-                reference_time_ns=message.reference_time_ns,
-                steps=message.steps,
-                steps_digest=message.steps_digest,
-            )
+        self.start = Start(
+            sender,
+            message.sync,
+            message.steps_digest,
+            self._present - self.without,
+            {sender},
+            ordered=message,
         )
+        self._tell(ordered_event(message))
 
     def _take_acceptance(self, sender: int, message: wire.SynchronisationAccepted) -> None:
         start = self._my_start(message.sync)
@@ -389,10 +456,21 @@ class Lifecycle(Standing):
     def _begin_if_all_accepted(self) -> None:
         start = self.start
         assert start is not None, "called with a start ordered"
-        if start.begun or not start.is_agreed(self._present):
+        if start.begun or not start.is_agreed(self._present - self.without):
             return
         self._broadcast(wire.SynchronisationBegun(order=self._order(), sync=start.sync))
         self._begin_sync()
+
+    def _go_without(self, index: int) -> None:
+        if index in self.members and index not in self.without:
+            self.without.add(index)
+            self._events.append(WithoutMember(index))
+            self._settle_start()
+
+    def _set_paused(self, *, paused: bool) -> None:
+        if self.paused is not paused:
+            self.paused = paused
+            self._events.append(PauseChanged(paused))
 
     def _settle_start(self) -> None:
         """Finish when every participant that is still present has ended its steps."""
@@ -403,7 +481,7 @@ class Lifecycle(Standing):
             if self.me == self.leader and self.me in start.accepted:
                 self._begin_if_all_accepted()
             return
-        waited_for = start.participants & self._present
+        waited_for = start.participants & self._present - self.without
         if all(self.members[index].activity in ENDED for index in waited_for):
             self._move(Move.STEPS_ENDED)
             self.start = None

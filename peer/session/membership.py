@@ -1,43 +1,53 @@
-"""Who is in the session: commits made, checked, acknowledged and activated, without I/O.
+"""Who is in the session: commits checked, acknowledged and put in force, without I/O.
 
-One member, the committer, makes a commit at a time; proposals wait in its queue::
-
-    IDLE --proposal--> GATHERING --all links there--> OFFERED --all ACKs--> (activated) IDLE
-                           |                             |
-                           +---------- time over --------+--> aborted, refused or retried: IDLE
-
-A member that is offered a commit checks it, acknowledges it, and activates it on the
-committer's word. Links accept the epoch in force and the pending one (security.md, section 3.7).
+One member commits (``peer.session.committing``). A member that is offered a commit checks it,
+acknowledges it, and puts it in force on the committer's word. Links accept the epoch in force
+and the pending one (security.md, section 3.7).
 """
 
-import itertools
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Self
 
-from peer.session.epoch_keys import EpochKeys
-from peer.session.offers import EarlyOffers, Pending
-from peer.session.proposals import Act, Attempt, Proposal, Proposals, Sponsored
+from peer.errors import RightMissing
+from peer.session.errors import SideTooLarge
+from peer.session.proposals import ADMITTING, Act, Attempt, Proposal
 from peer.session.reports import (
     Departed,
-    EpochActivated,
-    JoinAdmitted,
+    ForkSeen,
     JoinDenied,
     MembershipEvent,
+    WasRemoved,
 )
+from peer.session.watching import Watching
 from protocol import epochs
 from protocol.credentials import Secret
 from protocol.crypto.identity import NodeIdentity
 from protocol.epochs import Commit, Reason, commit_hash
 from protocol.errors import JoinOutcome, RemoteProtocolError
-from protocol.limits import ACK_TIMEOUT, MAX_MEMBERS
+from protocol.ids import letter_of
+from protocol.limits import ACK_TIMEOUT, GRACE_TIME
 from protocol.messages import session as wire
 from protocol.messages.base import Message
-from protocol.roster import MAX_INDEX, Roster, RosterEntry
+from protocol.roster import Roster
+
+MEMBERSHIP_MESSAGES: Final = (
+    wire.JoinProposed
+    | wire.JoinRefused
+    | wire.CommitOffered
+    | wire.CommitAcknowledged
+    | wire.CommitActivated
+    | wire.CommitAborted
+    | wire.Leaving
+    | wire.EpochAsked
+    | wire.EpochStated
+    | wire.MembersStated
+    | wire.Removed
+)
+"""What is handed to ``Membership.receive_message``."""
 
 
-class Membership:
+class Membership(Watching):
     """One member's share in the chain of commits.
 
     Args:
@@ -45,6 +55,7 @@ class Membership:
         commit: The commit in force.
         key: Its session key.
         random_bytes: Returns so many random bytes.
+        grace: Seconds before who is silent may be removed, or succeeded.
     """
 
     def __init__(
@@ -54,25 +65,12 @@ class Membership:
         key: Secret,
         *,
         random_bytes: Callable[[int], bytes],
+        grace: float = GRACE_TIME,
     ) -> None:
-        own = commit.roster.find(identity.node_key)
-        assert own is not None, "a welcome names who it welcomes"
-        self.me: Final = own.index
-        self.commit = commit
-        self._locked = False
-        self._identity = identity
-        self._random_bytes = random_bytes
-        self._keys = EpochKeys(commit.epoch, key)
-        self._links: dict[int, Secret] = {}
-        self._gone: set[int] = set()
-        self._proposals = Proposals()
-        self._attempt: Attempt | None = None
-        self._attempts = 0
-        self._pending: Pending | None = None
-        self._sponsored = Sponsored()
-        self._early = EarlyOffers()
-        self._outbox: list[tuple[int, Message]] = []
-        self._events: deque[MembershipEvent] = deque()
+        super().__init__(identity, commit, key, random_bytes=random_bytes, grace=grace)
+        self.ended = False
+        """Whether the leader has removed this member."""
+        self._forks: set[int] = set()
 
     @classmethod
     def create(
@@ -82,25 +80,42 @@ class Membership:
         email: str,
         *,
         random_bytes: Callable[[int], bytes],
+        grace: float = GRACE_TIME,
     ) -> Self:
         """Return the membership of a new session's only member."""
         key = Secret(random_bytes(epochs.KEY_SIZE))
         commit = epochs.genesis(identity, name, email, key)
-        return cls(identity, commit, key, random_bytes=random_bytes)
+        return cls(identity, commit, key, random_bytes=random_bytes, grace=grace)
+
+    @classmethod
+    def recover(
+        cls,
+        identity: NodeIdentity,
+        newest: Commit,
+        *,
+        random_bytes: Callable[[int], bytes],
+        grace: float = GRACE_TIME,
+    ) -> Self:
+        """Return the membership of a session whose every process has died.
+
+        The lowest index there is calls this; the others come back to it as members return.
+
+        Args:
+            identity: This member's node key.
+            newest: The newest commit stored by those who are there.
+            random_bytes: Returns so many random bytes.
+            grace: Seconds before who is silent may be removed, or succeeded.
+        """
+        own = newest.roster.find(identity.node_key)
+        assert own is not None, "a session record names who kept it"
+        roster = Roster(tuple(replace(each, present=each is own) for each in newest.roster.members))
+        key = Secret(random_bytes(epochs.KEY_SIZE))
+        commit = epochs.successor(
+            newest, identity, reason=Reason.RECOVER, roster=roster, session_key=key
+        )
+        return cls(identity, commit, key, random_bytes=random_bytes, grace=grace)
 
     # --- what is asked of it ---------------------------------------------------------
-
-    @property
-    def roster(self) -> Roster:
-        return self.commit.roster
-
-    @property
-    def epoch(self) -> int:
-        return self.commit.epoch
-
-    @property
-    def leader(self) -> int:
-        return self.commit.leader
 
     @property
     def locked(self) -> bool:
@@ -116,22 +131,46 @@ class Membership:
             self._abort(attempt)
             self._deny(attempt.proposal, JoinOutcome.LOCKED)
 
-    def epoch_key(self, epoch: int) -> Secret | None:
-        """Return the key of an epoch in force, pending or just past."""
-        return self._keys.get(epoch)
+    @property
+    def left(self) -> frozenset[int]:
+        """Who said that it leaves, and keeps its place until the session is restarted."""
+        return frozenset(self._departed)
 
-    def rosters(self) -> Mapping[int, Roster]:
-        """Return the roster of every epoch a link may begin with: in force and pending."""
-        known = {self.epoch: self.roster}
-        if self._pending is not None:
-            known[self._pending.commit.epoch] = self._pending.commit.roster
-        return known
+    @property
+    def may_return(self) -> bool:
+        """Whether a refused link should end in coming back through a join with the node key."""
+        return not self.took_over and not self._holds({self.me, *self._links})
 
     def propose_join(
-        self, proposal: bytes, node_key: bytes, name: str, email: str, *, now: float
+        self,
+        proposal: bytes,
+        node_key: bytes,
+        name: str,
+        email: str,
+        *,
+        now: float,
+        still_linked: bool = False,
     ) -> None:
-        """Ask for the admission of a candidate that this member sponsors."""
-        committer = self._committer()
+        """Ask for the admission, or the return, of a candidate that this member sponsors.
+
+        Args:
+            proposal: What the answer will name.
+            node_key: The candidate's key.
+            name: What its machine is called.
+            email: Its person's address, or empty.
+            now: The time.
+            still_linked: Whether the member with this key has just answered on its link.
+        """
+        self._reach.tick(now)
+        known = self.roster.find(node_key)
+        returner = known.index if known is not None else None
+        if node_key in self.banned:
+            self._events.append(JoinDenied(proposal, JoinOutcome.REMOVED))
+            return
+        if returner == self.me or (returner is not None and still_linked):
+            self._events.append(JoinDenied(proposal, JoinOutcome.ALREADY_IN))
+            return
+        committer = self._committer(returner)
         if committer == self.me:
             self._enqueue_join(self.me, proposal, node_key, name, email, now=now)
         elif committer is None or committer not in self._links:
@@ -142,6 +181,51 @@ class Membership:
             )
             self._sponsored.add(proposal, committer)
             self._outbox.append((committer, message))
+        self._review()
+
+    def remove(self, index: int, *, now: float) -> None:
+        """Put another member out, ban its key and change the password.
+
+        Raises:
+            RightMissing: If this member does not lead, or would put itself out.
+        """
+        self._check_leads()
+        if index == self.me or self.roster.entry(index) is None:
+            raise RightMissing(self._letter_of_leader)
+        self._proposals.add(Proposal(Act.REMOVE, leaver=index))
+        self._proceed(now=now)
+        self._review()
+
+    def rotate(self, *, now: float) -> None:
+        """Change the password.
+
+        Raises:
+            RightMissing: If this member does not lead.
+        """
+        self._check_leads()
+        self._proposals.add(Proposal(Act.ROTATE))
+        self._proceed(now=now)
+        self._review()
+
+    def take_over(self, *, now: float) -> None:
+        """Go on with those on this side, for good: the others may do the same.
+
+        Raises:
+            SideTooLarge: If there is no need to: this side is not frozen.
+            RightMissing: If somebody here comes before this member.
+        """
+        if not self._frozen:
+            raise SideTooLarge
+        first = min(self._links.keys() | {self.me})
+        if first != self.me:
+            raise RightMissing(letter_of(first, self.roster.indices))
+        if self._attempt is not None:
+            self._break_off(self._attempt)
+        self._reach.tick(now)
+        proposal = Proposal(Act.TAKE_OVER)
+        self._attempt = Attempt(proposal, now + ACK_TIMEOUT)
+        self._offer(proposal, absent=frozenset(), now=now)
+        self._review()
 
     def leave(self) -> None:
         """Tell all that this member leaves; the caller closes the links after sending."""
@@ -150,24 +234,54 @@ class Membership:
             waiting.insert(0, self._attempt.proposal)
             self._abort(self._attempt)
         for proposal in waiting:
-            if proposal.act is Act.JOIN:
+            if proposal.act in ADMITTING:
                 self._deny(proposal, JoinOutcome.MEMBERS_UNREACHABLE)
         self._outbox += [(index, wire.Leaving()) for index in sorted(self._links)]
 
     def link_up(self, index: int, key: Secret, *, now: float) -> None:
         """Take notice of a link to member *index* and its key."""
-        self._links[index] = key
+        self._reach.tick(now)
+        self._reach.up(index, key)
         if self.commit.committer == self.me:
             # The word that this epoch is in force may have been lost with the link before.
             done = wire.CommitActivated(commit_hash=commit_hash(self.commit))
             self._outbox.append((index, done))
+        if self._pending is not None:
+            # So may the word about the next one.
+            self._outbox.append((index, wire.EpochAsked()))
+        attempt = self._attempt
+        if attempt is not None and index in attempt.missing:
+            self._offer_to(index, attempt)
+        if self.me == self.leader and self._said is not None:
+            self._outbox.append((index, self._said))
         self._proceed(now=now)
+        self._review()
 
-    def link_down(self, index: int) -> None:
+    def link_down(self, index: int, *, now: float | None = None) -> None:
         """Take notice that there is no link to member *index* any more."""
-        self._links.pop(index, None)
+        self._reach.down(index, now=now)
         self._give_up_asking(index)
+        if self._pending is not None and self._pending.commit.committer == index:
+            # Somebody else may have heard its last word.
+            self._outbox += [(other, wire.EpochAsked()) for other in sorted(self._links)]
         self._retry_early_offers()
+        self._review()
+
+    def link_refused(self, index: int, epoch: int) -> None:
+        """Take notice that member *index* holds another roster or key of an epoch known here."""
+        if epoch in self.rosters() and self.roster.entry(index) is not None:
+            self._see_fork(epoch)
+
+    def is_fork(self, commit: Commit) -> bool:
+        """Whether *commit*, which a sponsor welcomes us with, has left the way this member went.
+
+        What is in force on a side that could commit nothing is no way of its own.
+        """
+        is_other = commit.epoch <= self.epoch and commit_hash(commit) != commit_hash(self.commit)
+        if is_other and (self.took_over or self._holds({self.me, *self._links})):
+            self._see_fork(commit.epoch)
+            return True
+        return self.took_over
 
     # --- messages and time --------------------------------------------------------------
 
@@ -177,9 +291,16 @@ class Membership:
         Raises:
             RemoteProtocolError: If it breaks a rule of the chain; nothing has changed.
         """
+        self._reach.tick(now)
+        if not self.ended:
+            self._dispatch(sender, message, now=now)
+            self._review()
+
+    def _dispatch(self, sender: int, message: Message, *, now: float) -> None:  # noqa: C901  # one arm a message
         match message:
             case wire.JoinProposed():
-                if self._committer() != self.me:
+                known = self.roster.find(message.node_key)
+                if self._committer(known.index if known is not None else None) != self.me:
                     self._refuse(sender, message.proposal, JoinOutcome.MEMBERS_UNREACHABLE)
                     return
                 self._enqueue_join(
@@ -203,31 +324,46 @@ class Membership:
                 self._take_abortion(sender, message)
             case wire.Leaving():
                 self._take_leave(sender, now=now)
+            case wire.EpochAsked():
+                self._outbox.append((sender, self._statement()))
+            case wire.EpochStated():
+                self._take_statement(sender, message, now=now)
+            case wire.MembersStated():
+                self._take_members(sender, message)
+            case wire.Removed():
+                self._take_removal(sender, message)
             case _:
                 raise RemoteProtocolError(f"{type(message).__name__} is not for the membership")
 
     def handle_timer(self, *, now: float) -> None:
+        self._reach.tick(now)
         self._keys.handle_timer(now=now)
+        self._retry_early_offers()
         attempt = self._attempt
         if attempt is not None and now >= attempt.deadline:
-            unlinked = self._required(attempt.proposal) - self._links.keys()
-            self._abort(attempt)
-            if attempt.proposal.act is Act.JOIN:
-                self._deny(attempt.proposal, JoinOutcome.MEMBERS_UNREACHABLE)
-            else:
-                # Who leaves is gone whether all have heard of it or not: who did not answer
-                # is counted as absent, and comes back by itself.
-                absent = attempt.absent | attempt.missing | unlinked
-                self._offer(attempt.proposal, absent=absent, now=now)
+            self._expire_attempt(attempt, now=now)
+        if self._inquiry is not None:
+            self._conclude(now=now)
         self._proceed(now=now)
+        self._review()
 
     def get_timer(self) -> float | None:
-        moments = [self._keys.get_timer()]
+        if self.ended:
+            return None
+        moments = [self._keys.get_timer(), *self._reach.moments()]
+        if self._small_since is not None and not self._frozen:
+            moments.append(self._small_since + self._reach.grace)
+        if self._refresh_at is not None and self._refresh_at > self._reach.now:
+            moments.append(self._refresh_at if len(self.roster.members) > 1 else None)
         if self._attempt is not None:
             moments.append(self._attempt.deadline)
-        elif self._proposals and self._committer() == self.me:
-            # An attempt was broken off; what waits behind it is due.
-            moments.append(0.0)
+        elif self._inquiry is not None:
+            moments.append(self._inquiry.deadline)
+        elif self._challenge is not None and self._reach.now < self._challenge[1]:
+            moments.append(self._challenge[1])
+        elif self._next_proposal() is not None:
+            # What waited behind an attempt that was broken off is due.
+            moments.append(self._not_before)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def messages_to_send(self) -> list[tuple[int, Message]]:
@@ -238,215 +374,7 @@ class Membership:
     def next_event(self) -> MembershipEvent | None:
         return self._events.popleft() if self._events else None
 
-    # --- the committer ---------------------------------------------------------------------
-
-    def _committer(self) -> int | None:
-        return epochs.rightful_committer(self.commit, self._gone)
-
-    def _enqueue_join(
-        self, sponsor: int, proposal: bytes, node_key: bytes, name: str, email: str, *, now: float
-    ) -> None:
-        try:
-            entry = RosterEntry(MAX_INDEX, node_key, name, email)
-        except ValueError:
-            raise RemoteProtocolError("a candidate that cannot be a member") from None
-        join = Proposal(Act.JOIN, proposal, sponsor, entry)
-        if self._proposals.is_full:
-            self._deny(join, JoinOutcome.THROTTLED)
-            return
-        self._proposals.add(join)
-        self._proceed(now=now)
-
-    def _proceed(self, *, now: float) -> None:
-        """Begin with the next proposal, or go on with the one under way."""
-        if self._attempt is None:
-            if not self._proposals or self._committer() != self.me:
-                return
-            proposal = self._proposals.take()
-            outcome = self._objection(proposal)
-            if outcome is not None:
-                self._deny(proposal, outcome)
-                self._proceed(now=now)
-                return
-            self._attempt = Attempt(proposal, now + ACK_TIMEOUT)
-        attempt = self._attempt
-        if attempt.commit is None and self._required(attempt.proposal) <= self._links.keys():
-            self._offer(attempt.proposal, absent=frozenset(), now=now)
-
-    def _objection(self, proposal: Proposal) -> JoinOutcome | None:
-        if proposal.entry is None:
-            return None
-        if self.roster.find(proposal.entry.node_key) is not None:
-            return JoinOutcome.ALREADY_IN
-        if self.locked:
-            return JoinOutcome.LOCKED
-        if len(self.roster.members) >= MAX_MEMBERS or self.commit.next_index > MAX_INDEX:
-            return JoinOutcome.FULL
-        return None
-
-    def _required(self, proposal: Proposal) -> frozenset[int]:
-        """Return whose acknowledgement the proposal needs."""
-        staying = set(self.roster.present) - self._gone - {self.me}
-        return frozenset(staying - ({proposal.leaver} if proposal.act is Act.LEAVE else set()))
-
-    def _offer(self, proposal: Proposal, *, absent: frozenset[int], now: float) -> None:
-        """Make the commit and offer it to everybody whose acknowledgement it needs."""
-        members = list(self.roster.members)
-        if proposal.act is Act.LEAVE:
-            members = self._without(proposal.leaver)
-        else:
-            assert proposal.entry is not None, "a join names who joins"
-            members.append(replace(proposal.entry, index=self.commit.next_index))
-        members = [
-            replace(entry, present=entry.present and entry.index not in absent) for entry in members
-        ]
-        key = Secret(self._random_bytes(epochs.KEY_SIZE))
-        commit = epochs.successor(
-            self.commit,
-            self._identity,
-            reason=Reason.JOIN if proposal.act is Act.JOIN else Reason.LEAVE,
-            roster=Roster(tuple(members)),
-            session_key=key,
-            attempt=self._attempts,
-            acting_leader=self._acting_leader(members),
-        )
-        self._attempts += 1
-        # The keys' own ``&`` would give a set that can be changed behind the attempt's back.
-        awaited = (self._required(proposal) - absent).intersection(self._links)
-        self._attempt = Attempt(
-            proposal, now + ACK_TIMEOUT, absent, commit, key, awaited=awaited, missing=awaited
-        )
-        encoded = commit.encode()
-        for index in sorted(awaited):
-            wrap = epochs.wrap_key(self._links[index], commit, key)
-            named = proposal.id if index == proposal.sponsor and proposal.id else None
-            self._outbox.append(
-                (index, wire.CommitOffered(commit=encoded, wrap=wrap, proposal=named))
-            )
-        self._finish_if_agreed(now=now)
-
-    def _without(self, leaver: int) -> list[RosterEntry]:
-        """Return the roster when *leaver* is gone: once activated its place stays."""
-        if not self.locked:
-            return [entry for entry in self.roster.members if entry.index not in self._gone]
-        return [
-            replace(entry, present=entry.present and entry.index not in {leaver, *self._gone})
-            for entry in self.roster.members
-        ]
-
-    def _acting_leader(self, members: list[RosterEntry]) -> int | None:
-        """Return who must be named because the lowest index present does not lead."""
-        lowest = min(entry.index for entry in members if entry.present)
-        return None if lowest == self.me else self.me
-
-    def _take_ack(self, sender: int, message: wire.CommitAcknowledged, *, now: float) -> None:
-        attempt = self._attempt
-        if attempt is None or attempt.commit is None or attempt.key is None:
-            return  # aborted while the acknowledgement was under way
-        if message.commit_hash != commit_hash(attempt.commit):
-            return  # of an attempt before
-        epochs.check_ack(attempt.key, attempt.commit, message.mac)
-        attempt.missing -= {sender}
-        self._finish_if_agreed(now=now)
-
-    def _finish_if_agreed(self, *, now: float) -> None:
-        attempt = self._attempt
-        assert attempt is not None, "called with an offer made"
-        if attempt.missing:
-            return
-        assert attempt.commit is not None, "offered"
-        assert attempt.key is not None, "offered"
-        done = wire.CommitActivated(commit_hash=commit_hash(attempt.commit))
-        self._outbox += [(index, done) for index in sorted(attempt.awaited)]
-        self._attempt = None
-        self._activate(attempt.commit, attempt.key, now=now)
-        proposal = attempt.proposal
-        if proposal.act is Act.JOIN and proposal.sponsor == self.me:
-            self._events.append(JoinAdmitted(proposal.id, attempt.commit))
-        self._proceed(now=now)
-
-    def _abort(self, attempt: Attempt) -> None:
-        if attempt.commit is not None:
-            aborted = wire.CommitAborted(commit_hash=commit_hash(attempt.commit))
-            self._outbox += [(index, aborted) for index in sorted(attempt.awaited)]
-        self._attempt = None
-
-    def _deny(self, proposal: Proposal, outcome: JoinOutcome) -> None:
-        self._refuse(proposal.sponsor, proposal.id, outcome)
-
-    def _refuse(self, sponsor: int, proposal: bytes, outcome: JoinOutcome) -> None:
-        if sponsor == self.me:
-            self._events.append(JoinDenied(proposal, outcome))
-        else:
-            message = wire.JoinRefused(proposal=proposal, outcome=int(outcome))
-            self._outbox.append((sponsor, message))
-
     # --- every member ----------------------------------------------------------------------
-
-    def _give_up_asking(self, committer: int) -> None:
-        """Deny the candidates of whom *committer* will not say any more what becomes of them."""
-        # One that is pending may still be admitted: its committer says so with the next link.
-        in_doubt = self._pending.proposal if self._pending is not None else None
-        for proposal in self._sponsored.give_up(committer, in_doubt=in_doubt):
-            self._events.append(JoinDenied(proposal, JoinOutcome.MEMBERS_UNREACHABLE))
-
-    def _take_offer(self, sender: int, message: wire.CommitOffered) -> None:
-        commit = Commit.decode(message.commit)
-        if commit.committer != sender:
-            raise RemoteProtocolError("a commit made by somebody else")
-        gone = self._gone | self._unseen_before(sender)
-        if sender != epochs.rightful_committer(self.commit, gone):
-            # Its maker may have heard before us that the leader left.
-            self._early.add(commit, message)
-            return
-        epochs.check_commit(self.commit, commit, gone=gone)
-        if commit.reason is Reason.JOIN and self.locked:
-            raise RemoteProtocolError("a join after the inventory has started")
-        link_key = self._links.get(sender)
-        if link_key is None:
-            raise RemoteProtocolError("a commit over no link")
-        key, _ = epochs.unwrap_key(link_key, commit, message.wrap)
-        self._pending = Pending(commit, key, message.proposal)
-        self._keys.add_pending(key)
-        acknowledged = wire.CommitAcknowledged(
-            commit_hash=commit_hash(commit), mac=epochs.ack(key, commit)
-        )
-        self._outbox.append((sender, acknowledged))
-
-    def _unseen_before(self, committer: int) -> set[int]:
-        """Return who would commit before *committer* but has no link to this member.
-
-        Somebody who was just admitted has not heard who left while it came in; and nobody
-        refuses a successor for the sake of a leader it does not see.
-        """
-        order = (self.leader, *self.roster.present)
-        before = set(itertools.takewhile(lambda index: index != committer, order))
-        return before - self._links.keys() - {self.me}
-
-    def _retry_early_offers(self) -> None:
-        for commit, offer in self._early.take():
-            try:
-                self._take_offer(commit.committer, offer)
-            except RemoteProtocolError:
-                # Not who spoke last is to blame; what cannot be taken is no commit to us.
-                continue
-
-    def _take_activation(self, sender: int, message: wire.CommitActivated, *, now: float) -> None:
-        if message.commit_hash == commit_hash(self.commit):
-            return  # repeated on a new link
-        pending = self._pending
-        if pending is None or not pending.is_named_by(sender, message.commit_hash):
-            raise RemoteProtocolError("word about a commit that was not offered")
-        is_awaited = self._sponsored.answer(pending.proposal, sender)
-        self._activate(pending.commit, pending.key, now=now)
-        if pending.proposal is not None and is_awaited:
-            self._events.append(JoinAdmitted(pending.proposal, pending.commit))
-        self._proceed(now=now)
-
-    def _take_abortion(self, sender: int, message: wire.CommitAborted) -> None:
-        self._early.drop(sender, message.commit_hash)
-        if self._pending is not None and self._pending.is_named_by(sender, message.commit_hash):
-            self._drop_pending()
 
     def _take_leave(self, sender: int, *, now: float) -> None:
         known = any(sender in roster.present for roster in self.rosters().values())
@@ -462,7 +390,7 @@ class Membership:
         attempt = self._attempt
         if attempt is not None:
             proposal = attempt.proposal
-            if proposal.act is Act.JOIN and proposal.sponsor == sender:
+            if proposal.act in ADMITTING and proposal.sponsor == sender:
                 # Nobody would tell the candidate that it is in.
                 self._abort(attempt)
             elif sender in attempt.missing:
@@ -471,18 +399,21 @@ class Membership:
                 self._finish_if_agreed(now=now)
         self._proceed(now=now)
 
-    def _drop_pending(self) -> None:
-        self._keys.drop_pending()
-        self._pending = None
+    def _take_removal(self, sender: int, message: wire.Removed) -> None:
+        if sender != self.leader or message.epoch <= self.epoch:
+            raise RemoteProtocolError("put out by who does not lead")
+        self.ended = True
+        self._events.append(WasRemoved())
 
-    def _activate(self, commit: Commit, key: Secret, *, now: float) -> None:
-        self._keys.activate(commit.epoch, key, now=now)
-        self.commit = commit
-        self._pending = None
-        self._attempts = 0
-        staying = set(commit.roster.present)
-        self._gone &= staying
-        self._links = {index: link for index, link in self._links.items() if index in staying}
-        self._early.drop_until(commit.epoch)
-        self._proposals.keep_leaves_of(staying)
-        self._events.append(EpochActivated(commit))
+    def _see_fork(self, epoch: int) -> None:
+        if epoch not in self._forks:
+            self._forks.add(epoch)
+            self._events.append(ForkSeen(epoch))
+
+    def _check_leads(self) -> None:
+        if self.me != self.leader:
+            raise RightMissing(self._letter_of_leader)
+
+    @property
+    def _letter_of_leader(self) -> str:
+        return letter_of(self.leader, self.roster.indices)

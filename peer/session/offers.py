@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.credentials import Secret
+from protocol.credentials import Password, Secret
 from protocol.epochs import Commit, commit_hash
 from protocol.errors import RemoteProtocolError
 from protocol.messages.session import CommitOffered
@@ -20,10 +20,26 @@ class Pending:
     key: Secret
     proposal: bytes | None
     """The join of this member that it answers."""
+    password: Password | None = None
+    """The new one it brings, if it does."""
+    returned: int | None = None
+    """Who comes back by it."""
 
     def is_named_by(self, sender: int, wanted: bytes) -> bool:
         """Whether its committer speaks, and of this commit."""
-        return self.commit.committer == sender and commit_hash(self.commit) == wanted
+        return self.commit.committer == sender and self.hash == wanted
+
+    @property
+    def hash(self) -> bytes:
+        """What the others call it."""
+        return commit_hash(self.commit)
+
+    @property
+    def awaited(self) -> list[int]:
+        """Its committer, then everybody whose acknowledgement it needed."""
+        commit = self.commit
+        asked = set(commit.roster.indices) - set(commit.absent) - {commit.committer}
+        return [commit.committer, *sorted(asked)]
 
 
 class EarlyOffers:

@@ -2,11 +2,11 @@
 
 import enum
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.credentials import Secret
+from protocol.credentials import Password, Secret
 from protocol.epochs import Commit
 from protocol.errors import RemoteProtocolError
 from protocol.limits import MAX_JOINS, MAX_MEMBERS
@@ -20,7 +20,21 @@ class Act(enum.Enum):
     """What a proposal asks for."""
 
     JOIN = enum.auto()
+    RETURN = enum.auto()
+    """A member comes back to its place."""
     LEAVE = enum.auto()
+    REMOVE = enum.auto()
+    """The leader puts a member out; the password changes."""
+    ROTATE = enum.auto()
+    """The leader changes the password."""
+    SETTLE = enum.auto()
+    """What time brings: who was gone for long goes, the next in line leads, keys are renewed."""
+    TAKE_OVER = enum.auto()
+    """A person goes on without the others, though they may be the greater part."""
+
+
+ADMITTING: Final = frozenset({Act.JOIN, Act.RETURN})
+"""Acts for which a candidate waits at its sponsor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +43,20 @@ class Proposal:
 
     act: Act
     id: bytes = b""
-    """Of a join: named by its sponsor."""
+    """Of a join or a return: named by its sponsor."""
     sponsor: int = 0
     entry: RosterEntry | None = None
-    """Who would join."""
+    """Who would join, or come back."""
     leaver: int = 0
+    """Who leaves, or is removed."""
+
+    @property
+    def returner(self) -> int | None:
+        """Index of the member that comes back."""
+        if self.act is not Act.RETURN:
+            return None
+        assert self.entry is not None, "a return names who returns"
+        return self.entry.index
 
 
 @dataclass(slots=True)
@@ -46,6 +69,7 @@ class Attempt:
         absent: Who has not answered an attempt before.
         commit: The commit, once all links it needs are there.
         key: The key it brings.
+        password: The new password it brings, if it does.
         awaited: Who was offered it.
         missing: Who has not acknowledged it yet.
     """
@@ -55,6 +79,7 @@ class Attempt:
     absent: frozenset[int] = frozenset()
     commit: Commit | None = None
     key: Secret | None = None
+    password: Password | None = None
     awaited: frozenset[int] = frozenset()
     missing: frozenset[int] = frozenset()
 
@@ -65,37 +90,50 @@ class Proposals:
     def __init__(self) -> None:
         self._queue: deque[Proposal] = deque()
 
-    def __bool__(self) -> bool:
-        return bool(self._queue)
-
     @property
     def is_full(self) -> bool:
         """Whether no further join may wait."""
-        return sum(each.act is Act.JOIN for each in self._queue) >= MAX_PROPOSALS
+        return sum(each.act in ADMITTING for each in self._queue) >= MAX_PROPOSALS
 
     def add(self, proposal: Proposal) -> None:
         self._queue.append(proposal)
 
-    def take(self) -> Proposal:
-        """Return the next one."""
-        return self._queue.popleft()
+    def put_back(self, proposal: Proposal) -> None:
+        """Let what was broken off be the next again."""
+        self._queue.appendleft(proposal)
+
+    def find(self, may: Callable[[Proposal], bool]) -> Proposal | None:
+        """Return the first one that *may* be committed now, or None."""
+        return next((each for each in self._queue if may(each)), None)
+
+    def take(self, proposal: Proposal) -> None:
+        """Take *proposal* out."""
+        self._queue.remove(proposal)
 
     def take_joins(self, sponsor: int | None = None) -> list[Proposal]:
-        """Take out all joins, or those of one *sponsor*."""
+        """Take out all joins and returns, or those of one *sponsor*."""
         taken = [
-            each for each in self._queue if each.act is Act.JOIN and sponsor in {None, each.sponsor}
+            each
+            for each in self._queue
+            if each.act in ADMITTING and sponsor in {None, each.sponsor}
         ]
         self._queue = deque(each for each in self._queue if each not in taken)
         return taken
 
     def keep_leaves_of(self, staying: Collection[int]) -> None:
-        """Drop the leaves that a commit has taken care of.
+        """Drop the leaves that a commit has taken care of, and the removals of who is gone.
 
         Everybody queues a leave; whoever commits it, the others' proposals are then done.
         """
+        departing = {Act.LEAVE, Act.REMOVE}
         self._queue = deque(
-            each for each in self._queue if each.act is not Act.LEAVE or each.leaver in staying
+            each for each in self._queue if each.act not in departing or each.leaver in staying
         )
+
+    def drop_orders(self) -> None:
+        """Forget what only the leader may ask for: this member leads no more."""
+        orders = {Act.REMOVE, Act.ROTATE}
+        self._queue = deque(each for each in self._queue if each.act not in orders)
 
 
 class Sponsored:

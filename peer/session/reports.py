@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from peer.session.phases import Phase
+from protocol.credentials import Password
 from protocol.epochs import Commit
 from protocol.errors import JoinOutcome, QuintetError
 
@@ -14,6 +15,8 @@ class EpochActivated:
     """A commit is in force: the roster, the leader and the session key are new."""
 
     commit: Commit
+    returned: int | None = None
+    """Who came back by it, with a new process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,71 @@ class Departed:
     index: int
 
 
-MembershipEvent = EpochActivated | JoinAdmitted | JoinDenied | Departed
+@dataclass(frozen=True, slots=True)
+class MemberLost:
+    """The committer has had no path to a member for ten seconds."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberBack:
+    """A member that was unreachable is here again."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStale:
+    """A member comes back with a new process: close the link to the old one."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """This side is too small to change who is in the session; a person may take over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """This side is large enough again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForkSeen:
+    """Another part of the session has gone another way; the two never merge."""
+
+    epoch: int
+    """Where both have a commit, and not the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordChanged:
+    """The session has a new password; who holds only the old one does not get in."""
+
+    password: Password
+
+
+@dataclass(frozen=True, slots=True)
+class WasRemoved:
+    """The leader has removed this member; the session has ended for it."""
+
+
+MembershipEvent = (
+    EpochActivated
+    | JoinAdmitted
+    | JoinDenied
+    | Departed
+    | MemberLost
+    | MemberBack
+    | LinkStale
+    | Frozen
+    | Thawed
+    | ForkSeen
+    | PasswordChanged
+    | WasRemoved
+)
 
 # --- of the lifecycle ---------------------------------------------------------------
 
@@ -109,6 +176,33 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """This member came back and knows again where the session stands."""
+
+    phase: Phase
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutMember:
+    """The session goes on without a member: its entries count as unknown."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionsVoid:
+    """Letters have moved: what was decided must be looked at and confirmed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseChanged:
+    """The leader has paused, or resumed, what is under way."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """Something that people see has changed: settings, sources, activities."""
 
@@ -122,5 +216,9 @@ LifecycleEvent = (
     | SyncBegun
     | SyncStopped
     | Refused
+    | Resumed
+    | WithoutMember
+    | DecisionsVoid
+    | PauseChanged
     | Changed
 )

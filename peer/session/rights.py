@@ -31,6 +31,8 @@ class Act(enum.StrEnum):
     REOPEN_JOINING = "reopen_joining"
     NEW_PASSWORD = "new_password"  # noqa: S105  # an act, not a secret
     REMOVE_MEMBER = "remove_member"
+    CONTINUE_WITHOUT = "continue_without"
+    PAUSE = "pause"
 
 
 class Who(enum.Enum):
@@ -72,6 +74,8 @@ RIGHTS: Final[Mapping[Act, Right]] = {
     Act.REOPEN_JOINING: Right(Who.ANY, frozenset({Phase.PREPARATION})),
     Act.NEW_PASSWORD: Right(Who.LEADER, ALL_PHASES),
     Act.REMOVE_MEMBER: Right(Who.LEADER, ALL_PHASES),
+    Act.CONTINUE_WITHOUT: Right(Who.LEADER, ALL_PHASES - {Phase.PREPARATION}),
+    Act.PAUSE: Right(Who.LEADER, frozenset({Phase.INVENTORY, Phase.SYNCHRONISATION})),
 }
 
 

@@ -33,6 +33,11 @@ class Runs:
         self._compared_at = None
         return number > self._void
 
+    def resume(self, number: int) -> None:
+        """Know run *number* as begun: this member comes back to it, or to what followed it."""
+        self.number = number
+        self._void = max(self._void, number)
+
     def compared(self, *, now: float) -> None:
         """Take notice that all inventories of the run are in."""
         self._compared_at = now

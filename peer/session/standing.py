@@ -53,6 +53,9 @@ class Standing:
         self.settings = SessionSettings()
         self.members: dict[int, MemberRecord] = {me: MemberRecord()}
         self.start: Start | None = None
+        self.without: set[int] = set()
+        """Members the session goes on without: their entries count as unknown."""
+        self.paused = False
         self._identity = identity
         self._node_keys: Mapping[int, bytes] = {}
         self._present: frozenset[int] = frozenset({me})
@@ -62,6 +65,10 @@ class Standing:
         """Of each member's sources, as the leader saw them when it started the inventory."""
         self._decisions = Decisions()
         self._late_sources: dict[int, wire.SourcesChanged] = {}
+        self._counts_anew: set[int] = set()
+        """Who came back, and may not know how often it had changed its sources."""
+        self._is_void = False
+        """Whether letters have moved since the decisions were made."""
         self._held: dict[type[LifecycleEvent], LifecycleEvent] = {}
         self._waiting: list[tuple[int, Message, float]] = []
         self._outbox: list[tuple[int | None, Message]] = []
@@ -71,6 +78,11 @@ class Standing:
     def run(self) -> int:
         """Number of the last inventory begun; 0 before the first."""
         return self._runs.number
+
+    @property
+    def decisions_void(self) -> bool:
+        """Whether letters have moved since the decisions were made: they bind nobody."""
+        return self._is_void
 
     @property
     def decisions(self) -> tuple[int, bytes]:
@@ -114,6 +126,8 @@ class Standing:
     def _forget_run(self) -> None:
         self._held.clear()
         self._decisions.forget()
+        self._is_void, self.paused = False, False
+        self.without.clear()
         self._events.append(InventoryDropped(self.run))
         for index, message in self._late_sources.items():
             if index in self.members:

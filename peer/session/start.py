@@ -19,6 +19,7 @@ class Start:
         participants: Who was present when it was ordered.
         accepted: Who said that its own plan has that digest.
         begun: Whether the steps are being carried out.
+        ordered: The order as it was signed, for who comes back.
         stopped_by: Who aborted it first, and why, as a code.
     """
 
@@ -28,6 +29,7 @@ class Start:
     participants: frozenset[int]
     accepted: set[int]
     begun: bool = False
+    ordered: SynchronisationOrdered | None = None
     stopped_by: tuple[int, str] | None = None
 
     def is_agreed(self, present: frozenset[int]) -> bool:

@@ -63,6 +63,8 @@ class CommitOffered(Message, tag="session.commit_offered"):
     wrap: Annotated[bytes, Meta(max_length=256)]
     proposal: ProposalId | None = None
     """The sponsor's proposal this commit answers."""
+    returned: MemberIndex | None = None
+    """Who comes back by it, with a new process."""
 
 
 class CommitAcknowledged(Message, tag="session.commit_acknowledged"):
@@ -86,6 +88,43 @@ class CommitAborted(Message, tag="session.commit_aborted"):
 
 class Leaving(Message, tag="session.leaving"):
     """Member to all: I leave; renew the key without me."""
+
+
+class EpochAsked(Message, tag="session.epoch_asked"):
+    """Member to member: which epoch are you in, and which commit have you acknowledged?"""
+
+
+class EpochStated(Message, tag="session.epoch_stated"):
+    """Member to member: the epoch I am in, the commit I have acknowledged, whom I have links to."""
+
+    epoch: Epoch
+    active: Digest
+    """SHA-256 of the commit in force."""
+    pending: Digest | None = None
+    """SHA-256 of the commit acknowledged and not yet in force."""
+    awaited: Annotated[list[MemberIndex], Meta(max_length=limits.MAX_MEMBERS)] = []  # noqa: RUF012  # msgspec copies it
+    """Who had to acknowledge the pending commit; its committer comes first."""
+    attempt: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    """The next attempt that would be acknowledged."""
+    sees: Annotated[list[MemberIndex], Meta(max_length=limits.MAX_MEMBERS)] = []  # noqa: RUF012  # the same
+
+
+class MembersStated(Message, tag="session.members_stated"):
+    """Leader to all: who is out of reach, who has left its place, who is banned."""
+
+    epoch: Epoch
+    unreachable: Annotated[list[MemberIndex], Meta(max_length=limits.MAX_MEMBERS)] = []  # noqa: RUF012  # msgspec copies it
+    left: Annotated[list[MemberIndex], Meta(max_length=limits.MAX_MEMBERS)] = []  # noqa: RUF012  # the same
+    banned: Annotated[list[NodeKey], Meta(max_length=limits.MAX_BANNED)] = []  # noqa: RUF012  # the same
+    frozen: bool = False
+    """Whether the leader's side is too small to change who is in the session."""
+
+
+class Removed(Message, tag="session.removed"):
+    """Leader to member: you are not in this session any more."""
+
+    epoch: Epoch
+    """The epoch that began without you."""
 
 
 class PathOffered(Message, tag="session.path_offered"):
@@ -250,6 +289,57 @@ class Restarted(Message, tag="session.restarted"):
     order: Order
 
 
+class Stage(enum.StrEnum):
+    """Where the session stands, for a member that comes back to it."""
+
+    PREPARATION = "preparation"
+    INVENTORY = "inventory"
+    COMPARISON = "comparison"
+    SYNCHRONISATION = "synchronisation"
+    FINISHED = "finished"
+
+
+class StandingAsked(Message, tag="session.standing_asked"):
+    """Member that came back to all: where do we stand?"""
+
+
+class StandingStated(Message, tag="session.standing"):
+    """Member to one that came back: where we stand; the decisions came before it."""
+
+    epoch: Epoch
+    stage: Stage
+    run: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    """The last inventory begun; 0 before the first."""
+    settings: Annotated[bytes, Meta(max_length=limits.MAX_CONTROL_PLAINTEXT // 2)]
+    source_revisions: Annotated[
+        dict[MemberIndex, Revision], Meta(max_length=limits.MAX_MEMBERS)
+    ] = {}  # noqa: RUF012  # msgspec copies it
+    without: Annotated[list[MemberIndex], Meta(max_length=limits.MAX_MEMBERS)] = []  # noqa: RUF012  # the same
+    """Members the session goes on without."""
+    paused: bool = False
+    ordered: SynchronisationOrdered | None = None
+    """The synchronisation ordered or under way, as its leader signed it."""
+    begun: bool = False
+    participants: Annotated[list[MemberIndex], Meta(max_length=limits.MAX_MEMBERS)] = []  # noqa: RUF012  # the same
+    """Who takes part in it."""
+    yours: SourcesChanged | None = None
+    """The data sources of the member that asked, as last heard of."""
+
+
+class ContinuedWithout(Message, tag="session.continued_without"):
+    """Leader to all: go on without this member; its entries count as unknown."""
+
+    order: Order
+    missing: MemberIndex
+
+
+class Paused(Message, tag="session.paused"):
+    """Leader to all: pause, or resume, what is under way."""
+
+    order: Order
+    paused: bool
+
+
 SessionMessage = (
     JoinProposed
     | JoinRefused
@@ -258,6 +348,10 @@ SessionMessage = (
     | CommitActivated
     | CommitAborted
     | Leaving
+    | EpochAsked
+    | EpochStated
+    | MembersStated
+    | Removed
     | PathOffered
     | SourcesChanged
     | ActivityChanged
@@ -271,4 +365,8 @@ SessionMessage = (
     | SynchronisationBegun
     | SynchronisationAborted
     | Restarted
+    | StandingAsked
+    | StandingStated
+    | ContinuedWithout
+    | Paused
 )

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from peer.errors import RightMissing, WrongPhase
 from peer.session.lifecycle import Lifecycle
-from peer.session.membership import Membership
+from peer.session.membership import MEMBERSHIP_MESSAGES, Membership
 from peer.session.phases import Phase
 from peer.session.reports import (
     EpochActivated,
@@ -29,22 +29,13 @@ from peer.session.reports import (
 from protocol import codec
 from protocol.credentials import Secret
 from protocol.crypto.identity import NodeIdentity
-from protocol.epochs import Commit
+from protocol.epochs import Commit, Reason
 from protocol.errors import RemoteProtocolError
+from protocol.limits import GRACE_TIME
 from protocol.messages import session as wire
 from protocol.messages.base import Message
 from protocol.messages.inventory import HashingEnded, InventoryMessage, Kind
 from protocol.messages.member import MemberMessage
-
-MEMBERSHIP: Final = (
-    wire.JoinProposed
-    | wire.JoinRefused
-    | wire.CommitOffered
-    | wire.CommitAcknowledged
-    | wire.CommitActivated
-    | wire.CommitAborted
-    | wire.Leaving
-)
 
 DIGEST: Final = b"d" * 32
 """What everybody's plan has for its digest unless a test says otherwise."""
@@ -94,6 +85,7 @@ class SessionNet:
     Args:
         seed: Of keys and random bytes.
         latency: Of every link that has none of its own, seconds one way.
+        grace: Seconds before who is silent may be removed, or succeeded.
 
     Attributes:
         now: Virtual time, seconds.
@@ -106,7 +98,8 @@ class SessionNet:
         broken: Links that closed because a member broke the protocol, and how.
     """
 
-    def __init__(self, *, seed: int = 0, latency: float = 0.01) -> None:
+    def __init__(self, *, seed: int = 0, latency: float = 0.01, grace: float = GRACE_TIME) -> None:
+        self.grace = grace
         self.now = 0.0
         self.latency = latency
         self.latencies: dict[tuple[int, int], float] = {}
@@ -126,7 +119,9 @@ class SessionNet:
         self._arrivals: dict[tuple[int, int], float] = {}
         self._in_flight: list[tuple[float, int, Callable[[], None]]] = []
         identity = NodeIdentity.generate(self.random_bytes)
-        membership = Membership.create(identity, "machine", "", random_bytes=self.random_bytes)
+        membership = Membership.create(
+            identity, "machine", "", random_bytes=self.random_bytes, grace=grace
+        )
         self._add(identity, membership)
 
     def random_bytes(self, size: int) -> bytes:
@@ -175,6 +170,25 @@ class SessionNet:
         for other in self._linked(index):
             self._arrive(index, other, lambda other=other: self.unlink(index, other))  # type: ignore[misc]
 
+    def die(self, index: int) -> Member:
+        """Let a member's process end without a word; the others notice at once."""
+        member = self.members.pop(index)
+        for other in self._linked(index):
+            self.unlink(index, other)
+        return member
+
+    def come_back(self, member: Member, sponsor: int) -> Member:
+        """Let a new process take the place of a member that died, over *sponsor*."""
+        self.propose(sponsor, member.identity)
+        self.settle()
+        return self.members[member.me]
+
+    def divide(self, *sides: set[int]) -> None:
+        """Cut every link between two sides."""
+        for one, other in itertools.combinations(sides, 2):
+            for left, right in itertools.product(sorted(one), sorted(other)):
+                self.unlink(left, right)
+
     def link(self, left: int, right: int) -> None:
         """Open a link between two members, as soon as both know a common epoch."""
         if not {left, right} <= self.members.keys() or frozenset({left, right}) in self._up:
@@ -198,7 +212,7 @@ class SessionNet:
             return
         for end, far in ((left, right), (right, left)):
             if end in self.members:
-                self.members[end].membership.link_down(far)
+                self.members[end].membership.link_down(far, now=self.now)
                 self.drain(self.members[end])
 
     def act(self, index: int, act: Callable[[Lifecycle], object]) -> None:
@@ -329,7 +343,7 @@ class SessionNet:
             self.drain(member)
 
     def _hand_over(self, member: Member, sender: int, message: Message) -> None:
-        if isinstance(message, MEMBERSHIP):
+        if isinstance(message, MEMBERSHIP_MESSAGES):
             member.membership.receive_message(sender, message, now=self.now)
         elif isinstance(message, InventoryMessage):
             assert isinstance(message, HashingEnded), "the only one this network needs"
@@ -363,7 +377,7 @@ class SessionNet:
 
     def _membership_event(self, member: Member, event: MembershipEvent) -> None:
         if isinstance(event, EpochActivated):
-            take_roster(member.lifecycle, event.commit)
+            take_roster(member.lifecycle, event.commit, event.returned)
         elif isinstance(event, JoinAdmitted):
             self._welcome(member, event)
 
@@ -391,27 +405,34 @@ class SessionNet:
         identity = self._candidates.pop(admitted.proposal)
         key = sponsor.membership.epoch_key(admitted.commit.epoch)
         assert key is not None
-        membership = Membership(identity, admitted.commit, key, random_bytes=self.random_bytes)
-        member = self._add(identity, membership)
+        membership = Membership(
+            identity, admitted.commit, key, random_bytes=self.random_bytes, grace=self.grace
+        )
+        returns = admitted.commit.reason is Reason.RETURN
+        member = self._add(identity, membership, admitted.commit.committer if returns else None)
         if self.links_new_members:
-            for other in admitted.commit.roster.present[:-1]:
+            for other in sorted(self.members.keys() - {member.me}):
                 self._after(0.0, lambda other=other: self.link(member.me, other))  # type: ignore[misc]
 
-    def _add(self, identity: NodeIdentity, membership: Membership) -> Member:
-        member = Member(identity, membership, Lifecycle(membership.me, identity=identity))
+    def _add(
+        self, identity: NodeIdentity, membership: Membership, told_by: int | None = None
+    ) -> Member:
+        lifecycle = Lifecycle(membership.me, identity=identity, told_by=told_by)
+        member = Member(identity, membership, lifecycle)
         self.members[member.me] = member
         take_roster(member.lifecycle, membership.commit)
         self.drain(member)
         return member
 
 
-def take_roster(lifecycle: Lifecycle, commit: Commit) -> None:
-    """Tell *lifecycle* of the roster of *commit*."""
+def take_roster(lifecycle: Lifecycle, commit: Commit, returned: int | None = None) -> None:
+    """Tell *lifecycle* of the roster of *commit*, and who came back by it."""
     lifecycle.roster_changed(
         {entry.index: entry.node_key for entry in commit.roster.members},
         frozenset(commit.roster.present),
         leader=commit.leader,
         epoch=commit.epoch,
+        returned=returned,
     )
 
 

@@ -325,7 +325,7 @@ def test_bytes_that_are_no_commit_are_refused() -> None:
     """Cut off, extended, of an unknown reason, of an impossible shape."""
     body, signature = unlv(THREE.encode(), 2)
     fields = list(unlv(body, 11))
-    unknown = lv(lv(*fields[:3], b"\x09", *fields[4:]), signature)
+    unknown = lv(lv(*fields[:3], b"\x0a", *fields[4:]), signature)
     impossible = lv(lv(b"\x00" * 8, *fields[1:]), signature)
 
     for data in (b"", THREE.encode()[:-1], THREE.encode() + b"\x00", unknown, impossible):

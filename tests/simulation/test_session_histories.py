@@ -69,9 +69,12 @@ class History:
 
     def _leave(self, index: int) -> None:
         mine = self.net[index].lifecycle.members[index]
-        # Who is admitted and leaves before all have a link to it is counted as unreachable
-        # in the end, which is not this history's matter.
-        if len(self.net.members) > 1 and mine.activity not in RUNNING and self.net.is_full_mesh:
+        # Who is admitted and leaves before all have a link to it, or whose sponsor leaves in
+        # the same breath, is counted as unreachable in the end: not this history's matter.
+        known = {tuple(each.membership.rosters()) for each in self.net.members.values()}
+        is_still = len(known) == 1 == len(known.pop())
+        is_settled = is_still and self.net.is_full_mesh
+        if len(self.net.members) > 1 and mine.activity not in RUNNING and is_settled:
             self.net.leave(index)
 
     def _end_something(self, index: int) -> None:

@@ -481,16 +481,28 @@ def test_a_leave_goes_on_without_who_has_no_link() -> None:
 
 def test_members_that_fall_silent_one_after_another_all_count_as_absent() -> None:
     """Who did not answer the attempt before is not asked again."""
-    net = session_of(4)
+    net = session_of(5)
     silent = {1}
     net.drop = lambda sender, receiver, message: sender in silent
 
-    net.leave(3)
+    net.leave(4)
     net.drive(0.02)
     silent.add(2)
     net.drive(3 * ACK_TIMEOUT)
 
-    assert net[0].membership.roster.present == (0,)
+    assert net[0].membership.roster.present == (0, 3), "half of four, and the leader"
+
+
+def test_a_leader_that_nearly_nobody_answers_commits_nothing() -> None:
+    """The others may be the greater part of the session."""
+    net = session_of(4)
+    net.drop = lambda sender, receiver, message: sender in {1, 2}
+
+    net.leave(3)
+    net.drive(10 * ACK_TIMEOUT)
+
+    assert net[0].membership.epoch == 4
+    assert net[0].membership.roster.present == (0, 1, 2, 3)
 
 
 def test_the_leader_leaves_with_a_join_under_way() -> None:

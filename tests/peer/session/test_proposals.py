@@ -15,8 +15,9 @@ def leave(index: int) -> Proposal:
 def taken(proposals: Proposals) -> list[Proposal]:
     """Everything that waits, in order."""
     found = []
-    while proposals:
-        found.append(proposals.take())
+    while (first := proposals.find(lambda each: True)) is not None:
+        proposals.take(first)
+        found.append(first)
     return found
 
 

@@ -26,6 +26,8 @@ PAPER = {
     Act.REOPEN_JOINING: (Who.ANY, EARLY),
     Act.NEW_PASSWORD: (Who.LEADER, ALL),
     Act.REMOVE_MEMBER: (Who.LEADER, ALL),
+    Act.CONTINUE_WITHOUT: (Who.LEADER, ALL - EARLY),
+    Act.PAUSE: (Who.LEADER, {Phase.INVENTORY, Phase.SYNCHRONISATION}),
 }
 """Product.md, section 2.4, line by line."""
 

@@ -142,6 +142,8 @@ COMMANDS = [
     wire.SynchronisationOrdered,
     wire.SynchronisationBegun,
     wire.Restarted,
+    wire.ContinuedWithout,
+    wire.Paused,
 ]
 
 
