@@ -11,6 +11,7 @@ from protocol.endpoint.streams import Signal, Stream
 from protocol.errors import CloseCode, LinkClosed
 from protocol.limits import STEP_TIMEOUT
 from protocol.quic.connection import BoundedQuicConnection
+from protocol.quic.size_probe import SIZES, SizeProber
 
 MAX_REASON = 200
 """Characters of a close reason: the frame must fit one datagram whatever they encode to."""
@@ -129,6 +130,8 @@ class Connection:
             return
         self._vouch_by = None
         self.quic.authenticated(widen=widen)
+        if widen:
+            self._probe_sizes()
         self._driver.authenticated(self)
         self.transmit_soon()
 
@@ -164,13 +167,16 @@ class Connection:
         return self.quic.round_trip
 
     def set_datagram_size(self, size: int) -> None:
-        """Send datagrams of at most *size* bytes from now on."""
+        """Send datagrams of at most *size* bytes from now on, and try no others."""
+        self._probe_sizes(())
         self.path.datagram_size = size
         self.quic.set_datagram_size(size)
 
     def forget_path(self) -> None:
-        """Start congestion control and round-trip times anew: the path has changed."""
+        """Start congestion control, round-trip times and size anew: the path has changed."""
         self.quic.forget_path()
+        self.quic.set_datagram_size(self.path.datagram_size)
+        self._probe_sizes()
 
     def keepalive(self, interval: float | None) -> None:
         """Ping after *interval* seconds without a packet from the peer; None: never."""
@@ -306,6 +312,12 @@ class Connection:
         self._end_if_open()
 
     # --- inside -----------------------------------------------------------------------------
+
+    def _probe_sizes(self, sizes: tuple[int, ...] = SIZES) -> None:
+        """Try whether the path carries larger datagrams."""
+        if isinstance(self.quic, SizeProber):
+            self.quic.probe_sizes(sizes)
+            self.transmit_soon()
 
     def _end_if_open(self) -> None:
         termination = self.quic.termination

@@ -253,18 +253,17 @@ class Stream:
     # --- inside ----------------------------------------------------------------------
 
     def _take(self, limit: int) -> bytes:
-        data = self._chunks.popleft()
-        if len(data) > limit:
-            self._chunks.appendleft(data[limit:])
-            return data[:limit]
-        if not self._chunks or len(data) + len(self._chunks[0]) > limit:
-            return data
-        parts = [data]
-        size = len(data)
-        while self._chunks and size + len(self._chunks[0]) <= limit:
-            parts.append(self._chunks.popleft())
-            size += len(parts[-1])
-        return b"".join(parts)
+        """Return what there is, up to *limit*."""
+        parts: list[bytes] = []
+        missing = limit
+        while self._chunks and missing:
+            data = self._chunks.popleft()
+            if len(data) > missing:
+                self._chunks.appendleft(data[missing:])
+                data = data[:missing]
+            parts.append(data)
+            missing -= len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _consume(self, count: int) -> None:
         self._quic.consumed(self.stream_id, count)

@@ -11,9 +11,10 @@ from aioquic.quic.configuration import QuicConfiguration
 
 from protocol.quic.fast_receive import BatchReceiver
 from protocol.quic.fast_send import BatchSender
+from protocol.quic.size_probe import SizeProber
 
 
-class FastQuicConnection(BatchReceiver, BatchSender):
+class FastQuicConnection(SizeProber, BatchReceiver, BatchSender):
     """A bounded connection with the fast path on; see ``BoundedQuicConnection``."""
 
     def __init__(

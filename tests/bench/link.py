@@ -9,7 +9,8 @@ to be trusted, not megabytes per second::
     python -m tests.bench.link --stock-peer --mebibytes 256
 
 ``stock`` is the library's own asyncio API, ``tls`` TLS over TCP; of ours, ``select``,
-``epoll`` and ``thread`` name the loop, and ``plain`` does without the fast path. With
+``epoll`` and ``thread`` name the loop, ``plain`` does without the fast path, and with
+size 0 the link finds out by itself how large its datagrams may be. With
 ``--control`` one byte goes there and back all the time beside the bulk; with
 ``--stock-peer`` a client and a server of the library each take part, hashes compared.
 """
@@ -51,6 +52,7 @@ PIECE = 256 * 1024
 BUFFERED = 4 * MIB
 VARIANTS = [
     *(f"{kind}:{size}" for size in (1200, 1452, 8952, 16383) for kind in ("stock", "select")),
+    "select:0",
     "tls:0",
 ]
 """16383 bytes is the most a datagram of the library may have, instead of 16384."""
@@ -184,7 +186,8 @@ async def our_receive(size: int, take: Callable[[bytes], Awaitable[None]]) -> No
     say(port=endpoint.addresses[0][1])
     connection = await endpoint.accept()
     connection.authenticated()
-    connection.set_datagram_size(size)
+    if size:
+        connection.set_datagram_size(size)
     stream = await connection.accept_stream()
     meter = Meter()
     while data := await stream.read():
@@ -198,9 +201,12 @@ async def our_receive(size: int, take: Callable[[bytes], Awaitable[None]]) -> No
 
 async def our_dial(port: int, size: int) -> tuple[Endpoint, Connection]:
     endpoint = Endpoint.open([("127.0.0.1", 0)])
-    path = Path(("127.0.0.1", port), datagram_size=size)
+    path = Path(("127.0.0.1", port))
     connection = await endpoint.connect(path, alpn=ALPN)
     connection.authenticated()
+    if size:
+        # This size and no other; without one the link finds out by itself.
+        connection.set_datagram_size(size)
     return endpoint, connection
 
 

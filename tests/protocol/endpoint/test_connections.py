@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from protocol.errors import CloseCode, LinkClosed, LocalProtocolError
-from protocol.limits import MIB, PRE_AUTH_WINDOW
+from protocol.limits import MAX_DATAGRAM, MIB, MIN_DATAGRAM, PRE_AUTH_WINDOW
+from protocol.quic.size_probe import SizeProber
 from tests.harness.endpoints import ALPN, endpoints, link, linked, raised_by, until
 
 
@@ -185,6 +186,20 @@ async def test_datagrams_grow_when_the_owner_says_so() -> None:
 
         assert ends.client.path.datagram_size == 1452
         assert ends.client.quic._max_datagram_size == 1452
+
+
+async def test_a_link_finds_out_how_large_datagrams_may_be() -> None:
+    """Loopback carries the largest; a new path begins where every path does."""
+    async with linked() as ends:
+        quic = ends.client.quic
+        assert isinstance(quic, SizeProber)
+        await until(lambda: quic.datagram_size == MAX_DATAGRAM)
+
+        ends.client.forget_path()
+        after = quic.datagram_size
+
+        assert after == MIN_DATAGRAM
+        await until(lambda: quic.datagram_size == MAX_DATAGRAM)
 
 
 async def test_a_new_path_is_measured_anew() -> None:
