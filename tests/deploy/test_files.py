@@ -189,7 +189,7 @@ def test_the_steps_of_the_dockerfile_give_a_node_that_starts(tmp_path: pathlib.P
     started = subprocess.run(
         [sys.executable, "-c", f"""
 import sys
-sys.path[:] = [{str(image)!r}] + [each for each in sys.path if "main" not in each]
+sys.path[:] = [{str(image)!r}] + [each for each in sys.path if each != {str(ROOT)!r}]
 sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in repr(each)]
 import rendezvous.server, rendezvous.cli, rendezvous.stores.redis, importlib.util
 assert rendezvous.server.__file__.startswith({str(image)!r}), rendezvous.server.__file__
