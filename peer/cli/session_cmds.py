@@ -268,6 +268,15 @@ def source_drop(app: App, *, code: str) -> None:
     app.say(app.text("source.dropped", code=shown(code.upper())))
 
 
+@command("source.pair", source_command)
+@click.argument("codes", nargs=-1, metavar="[CODE]...")
+def source_pair(app: App, *, codes: tuple[str, ...]) -> None:
+    # No code at all: everything is paired by its number again.
+    line = "+".join(codes).upper()
+    app.client().patch("settings", {"set": [f"pairs={line}"]})
+    app.say(app.text("source.paired", codes=shown(line)) if codes else app.text("source.unpaired"))
+
+
 @command("source.list", source_command)
 @json_option
 def source_list(app: App, *, as_json: bool) -> None:

@@ -6,10 +6,12 @@ to find it.
 
 import asyncio
 import os
+import re
 
 from peer.daemon import views
 from peer.daemon.attending import Attending
 from peer.daemon.deciding import SORTS, Deciding
+from peer.daemon.local_session import LocalAttending
 from peer.daemon.work import SessionWork
 from peer.errors import NoSession, RightMissing, SettingInvalid, WrongPhase
 from peer.session.errors import (
@@ -17,9 +19,15 @@ from peer.session.errors import (
     LinksMissing,
     PlanEmpty,
     PresetUnknown,
+    SourceUnknown,
 )
 from peer.session.phases import Phase
-from peer.session.session_settings import parse_assignments
+from peer.session.session_settings import (
+    PAIRS_EXPECTED,
+    Paired,
+    parse_assignments,
+    with_line,
+)
 from protocol.errors import QuintetError
 
 
@@ -27,7 +35,7 @@ class Acts:
     """The acts of a person in the session of this peer, if there is one."""
 
     def __init__(self) -> None:
-        self._attending: Attending | None = None
+        self._attending: Attending | LocalAttending | None = None
         self._work: SessionWork | None = None
 
     # --- settings and inventory -------------------------------------------------------
@@ -35,9 +43,28 @@ class Acts:
     async def set_settings(self, assignments: list[str]) -> None:
         """Change settings of the session: ``key=value``."""
         session = self._require_session().session
-        settings = parse_assignments(assignments, session.lifecycle.settings)
+        pairs = [text for text in assignments if re.fullmatch(r"pairs\s*=\s*\S.*", text)]
+        others = [text for text in assignments if text not in pairs]
+        settings = parse_assignments(others, session.lifecycle.settings)
+        for text in pairs:
+            settings = with_line(settings, self._line(text.partition("=")[2]))
         session.lifecycle.change_settings(settings)
         session.drain()
+
+    def _line(self, text: str) -> list[Paired]:
+        """Return the sources that ``A1+B2`` names; only what is offered can be paired."""
+        session = self._require_session().session
+        indices = {letter: index for index, letter in views.letters(session.membership).items()}
+        line = []
+        for code in text.upper().split("+"):
+            found = re.fullmatch(r"([A-E])([1-9][0-9]?)", code.strip())
+            member = indices.get(found[1]) if found else None
+            if found is None or member is None:
+                raise SettingInvalid("pairs", PAIRS_EXPECTED)
+            if int(found[2]) > len(session.lifecycle.members[member].sources):
+                raise SourceUnknown(code.strip())
+            line.append(Paired(member=member, source=int(found[2]) - 1))
+        return line
 
     async def start_inventory(self) -> None:
         """Start the inventory of all members."""
@@ -137,8 +164,10 @@ class Acts:
         """
         session, work = self._require_session().session, self._require_work()
         lifecycle = session.lifecycle
+        mine = self._own_works()
         if allow_deletes is not None:
-            work.allow_deletes = allow_deletes
+            for each in mine.values():
+                each.allow_deletes = allow_deletes
         if session.me != lifecycle.leader:
             if allow_deletes is None:
                 raise RightMissing(views.letters(session.membership)[lifecycle.leader])
@@ -151,7 +180,7 @@ class Acts:
         if decided is None or not decided.plan.steps:
             raise PlanEmpty
         for brake in decided.brakes:
-            if brake.member == session.me and brake.count > work.allow_deletes:
+            if brake.member in mine and brake.count > mine[brake.member].allow_deletes:
                 raise BrakeTripped(brake.count, brake.files)
         sync = os.urandom(16)
         work.prepare(sync, decided)
@@ -183,7 +212,14 @@ class Acts:
 
     # --- what acts need ---------------------------------------------------------------
 
-    def _require_session(self) -> Attending:
+    def _own_works(self) -> dict[int, SessionWork]:
+        """Return the work of each member whose person sits at this computer."""
+        attending, work = self._require_session(), self._require_work()
+        if isinstance(attending, LocalAttending):
+            return {each.session.me: each.work for each in attending.members}
+        return {attending.session.me: work}
+
+    def _require_session(self) -> Attending | LocalAttending:
         if self._attending is None or self._attending.session.ended.is_set():
             raise NoSession
         return self._attending

@@ -6,7 +6,7 @@ A field is all there is to a setting: the API, the page's form, the command line
 
 import difflib
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -165,6 +165,25 @@ class SessionSettings(Value):
                 raise ValueError(f"a pattern has more than {MAX_STARS} stars")
 
 
+PAIRS_EXPECTED: Final = "A1+B2"
+"""How a line is written; letters are known only where people are."""
+
+
+def with_line(settings: SessionSettings, line: Sequence[Paired]) -> SessionSettings:
+    """Return *settings* with these sources in one line, out of whatever lines they were in.
+
+    Raises:
+        SettingInvalid: If they are fewer than two, or two of one member.
+    """
+    members = {pair.member for pair in line}
+    if len(line) < 2 or len(members) < len(line):  # noqa: PLR2004  # one source is no pair
+        raise SettingInvalid("pairs", PAIRS_EXPECTED)
+    others = (tuple(pair for pair in other if pair not in line) for other in settings.pairs)
+    # What is left of a line with one source alone is paired by its number again.
+    kept = tuple(other for other in others if len(other) > 1)
+    return msgspec.structs.replace(settings, pairs=(*kept, tuple(line)))
+
+
 KEYS: Final = tuple(SessionSettings.__struct_fields__)
 """Every setting's name, in the order of the paper."""
 
@@ -230,6 +249,9 @@ def _key(name: str) -> str:
 
 
 def _value(key: str, text: str) -> object:
+    if key == "pairs":
+        # Without letters there is only the empty table: everything by its number again.
+        return text or ()
     if isinstance(getattr(SessionSettings(), key), bool):
         return _SWITCH.get(text.lower(), text)
     if key == "date_tolerance_ms":
@@ -248,6 +270,8 @@ def _milliseconds(text: str) -> int | str | None:
 
 
 def _expected(key: str) -> str:
+    if key == "pairs":
+        return PAIRS_EXPECTED
     default = getattr(SessionSettings(), key)
     if isinstance(default, enum.StrEnum):
         return " | ".join(type(default))

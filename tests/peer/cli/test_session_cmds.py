@@ -135,3 +135,17 @@ def test_settings_of_the_session_are_shown_and_set(run: Run) -> None:
     assert run("settings").stdout == "matching=path\n"
     assert run("settings", "matching=name").stdout == "matching=name\n"
     assert json.loads(run("settings", "--json").stdout)["settings"] == {"matching": "name"}
+
+
+def test_sources_are_paired_by_their_codes_and_again_by_their_numbers(
+    run: Run, fake: FakePeer
+) -> None:
+    """Without a code the table is empty."""
+    run("start", "/a", "--lan")
+    paired = run("source", "pair", "a1", "B2")
+    kept = fake.view()["session"]["settings"]["pairs"]
+    unpaired = run("source", "pair")
+
+    assert (paired.exit_code, unpaired.exit_code) == (0, 0)
+    assert kept == "A1+B2"
+    assert fake.view()["session"]["settings"]["pairs"] == ""

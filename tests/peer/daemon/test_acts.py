@@ -15,7 +15,13 @@ from peer.errors import (
     SettingUnknown,
     WrongPhase,
 )
-from peer.session.errors import BrakeTripped, LinksMissing, PlanEmpty, PresetUnknown
+from peer.session.errors import (
+    BrakeTripped,
+    LinksMissing,
+    PlanEmpty,
+    PresetUnknown,
+    SourceUnknown,
+)
 from peer.session.phases import Phase
 from protocol.errors import QuintetError
 from tests.harness.peers import House, held, house, hurry, phase, seen
@@ -425,3 +431,22 @@ async def test_anybody_may_abort(home: House) -> None:
 
     assert seen(anna)["sync"]["state"] == "aborted"
     assert [each["code"] for each in seen(anna)["notices"]] == ["sync_stopped"]
+
+
+async def test_the_leader_pairs_sources_by_their_codes(home: House) -> None:
+    """A2 with B1; what is not offered, or no code, is refused, and nothing has changed."""
+    anna = await home.start("anna", FIRST)
+    await home.join("ben", anna, SECOND)
+    await anna.add_source(str(home.folder("more")), create=True)
+
+    await anna.set_settings(["pairs=a2+B1"])
+    with pytest.raises(SettingInvalid):
+        await anna.set_settings(["pairs=A2+E1"])
+    with pytest.raises(SettingInvalid):
+        await anna.set_settings(["pairs=nonsense"])
+    with pytest.raises(SourceUnknown):
+        await anna.set_settings(["pairs=A9+B1"])
+
+    assert seen(anna)["session"]["settings"]["pairs"] == [
+        [{"member": 0, "source": 1}, {"member": 1, "source": 0}]
+    ]

@@ -9,11 +9,13 @@ from peer.session.session_settings import (
     DataType,
     Matching,
     Metadata,
+    Paired,
     Pairing,
     SessionSettings,
     Symlinks,
     parse_assignments,
     settings_from,
+    with_line,
 )
 
 
@@ -148,3 +150,27 @@ def test_plain_values_become_settings() -> None:
     settings = settings_from({"exclude_hidden": False, "date_tolerance_ms": None})
 
     assert settings == SessionSettings(exclude_hidden=False)
+
+
+def pair(member: int, source: int) -> Paired:
+    return Paired(member=member, source=source)
+
+
+def test_sources_are_paired_otherwise_line_by_line() -> None:
+    """A source is in one line; what is left alone of another goes by its number again."""
+    first = with_line(SessionSettings(), [pair(0, 0), pair(1, 1), pair(2, 0)])
+    second = with_line(first, [pair(0, 1), pair(1, 0)])
+    third = with_line(second, [pair(0, 0), pair(1, 0)])
+
+    assert second.pairs == ((pair(0, 0), pair(1, 1), pair(2, 0)), (pair(0, 1), pair(1, 0)))
+    assert third.pairs == ((pair(1, 1), pair(2, 0)), (pair(0, 0), pair(1, 0)))
+    assert parse_assignments(["pairs="], third).pairs == ()
+
+
+@pytest.mark.parametrize("line", [[], [pair(0, 0)], [pair(0, 0), pair(0, 1)]])
+def test_a_line_is_of_several_members(line: list[Paired]) -> None:
+    """One source of each, and two at least."""
+    with pytest.raises(SettingInvalid, match="A1"):
+        with_line(SessionSettings(), line)
+    with pytest.raises(SettingInvalid, match="A1"):
+        parse_assignments(["pairs=anything"])
