@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,16 @@ import pytest
 from protocol.credentials import SHORT_FINGERPRINT
 from protocol.errors import ExitStatus
 from tests.acceptance.refusals import assert_refused, assert_still_usable
-from tests.acceptance.world import CHECKOUT, Answer, Node, PeerProcess, World, meet, wait_for
+from tests.acceptance.world import (
+    CHECKOUT,
+    Answer,
+    Node,
+    PeerProcess,
+    Process,
+    World,
+    meet,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -38,7 +48,9 @@ def with_files(peers: list[PeerProcess]) -> list[PeerProcess]:
 
 def member(peer: PeerProcess, letter: str) -> dict[str, Any]:
     """Return what *peer* shows of a member."""
-    found = [each for each in peer.view["members"] if each["letter"] == letter]
+    found: list[dict[str, Any]] = [
+        each for each in peer.view["members"] if each["letter"] == letter
+    ]
     assert found, peer.view
     return found[0]
 
@@ -46,6 +58,20 @@ def member(peer: PeerProcess, letter: str) -> dict[str, Any]:
 def noticed(peer: PeerProcess, code: str) -> list[dict[str, Any]]:
     """Return the parameters of every notice of this kind."""
     return [each["params"] for each in peer.view["notices"] if each["code"] == code]
+
+
+def tell(running: "subprocess.Popen[str]", secret: str) -> None:
+    """Write to the stdin of a command that goes on running."""
+    assert running.stdin is not None
+    running.stdin.write(secret)
+    running.stdin.close()
+    running.stdin = None
+
+
+def ended(process: Process) -> int | None:
+    """Return how a process that ends by itself ended."""
+    wait_for(lambda: process.status is not None, what="the end")
+    return process.status
 
 
 def joined(answer: Answer) -> None:
@@ -143,9 +169,7 @@ def test_where_the_leader_wants_to_be_asked_any_member_lets_in_or_declines(
     anna.ok("settings", "ask_before_join=on")
 
     coming = ben.popen("join", "--invitation", "-", str(ben.root), stdin="")
-    assert coming.stdin is not None
-    coming.stdin.write(secrets["invitation"])
-    coming.stdin.close()
+    tell(coming, secrets["invitation"])
     asked = anna.wait_until(lambda view: view["joining"])
     (wish,) = asked["joining"]
     assert (wish["name"], wish["asks"]) == ("ben", True)
@@ -154,17 +178,14 @@ def test_where_the_leader_wants_to_be_asked_any_member_lets_in_or_declines(
     assert len(anna.view["members"]) == 1
 
     anna.ok("member", "admit", "ben")
-    assert wait_for(lambda: coming.poll() is not None, what="the end of the join")
-    assert coming.returncode == 0
+    out, err = coming.communicate(timeout=60)
+    joined(Answer(coming.returncode, out, err))
     for peer in (anna, ben):
         peer.wait_for_members(2)
     assert anna.view["joining"] == []
 
     refused = cleo.popen("join", "--invitation", "-", str(cleo.root), stdin="")
-    assert refused.stdin is not None
-    refused.stdin.write(secrets["invitation"])
-    refused.stdin.close()
-    refused.stdin = None
+    tell(refused, secrets["invitation"])
     for peer in (anna, ben):
         peer.wait_until(lambda view: view["joining"])
     ben.ok("member", "decline", "CLEO")
@@ -183,6 +204,21 @@ def test_where_the_leader_wants_to_be_asked_any_member_lets_in_or_declines(
 
 
 # --- wrong passwords ------------------------------------------------------------------------
+
+
+def test_t2_a_wrong_password_is_sent_once_and_never_again_by_itself(
+    node: Node, pair: list[PeerProcess]
+) -> None:
+    """One guess for one answer of a person, whoever answers: the sponsor counted one try."""
+    anna, ben = pair
+    secrets = anna.start(node)
+
+    for tries in (1, 2):
+        answer = ben.join_by_password(secrets["session_id"], WRONG_PASSWORD, node)
+
+        assert answer.status == ExitStatus.REFUSED
+        anna.wait_until(lambda view: view["session"]["wrong_tries"] > 0)
+        assert anna.view["session"]["wrong_tries"] == tries
 
 
 def test_t10_the_sixth_try_of_a_source_waits_until_a_member_allows_it(
@@ -308,15 +344,13 @@ def test_t21_a_state_folder_open_to_others_is_refused(world: World) -> None:
     anna.up()
     anna.running.stop()
     (anna.home / "known_peers.json").write_text("[]")
+    (anna.home / "known_peers.json").chmod(0o600)
 
     for exposed, mode in ((anna.home / "known_peers.json", 0o644), (anna.home, 0o755)):
         before = stat.S_IMODE(exposed.stat().st_mode)
         exposed.chmod(mode)
-        process = anna.launch()
-        wait_for(lambda process=process: process.status is not None, what="the end")
-        assert process.status == ExitStatus.REFUSED
+        assert ended(anna.launch()) == ExitStatus.REFUSED
         exposed.chmod(before)
-        exposed.chmod(0o600 if exposed.is_file() else 0o700)
     anna.up()
 
 
