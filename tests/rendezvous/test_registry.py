@@ -610,3 +610,20 @@ def test_the_key_may_be_shown_at_another_node() -> None:
     with pytest.raises(NodeRefused):
         rotate_with(two, b"", connection=2, now=299.0 + KEY_PATIENCE)
     rotate_with(two, b"", connection=2, now=301.0 + KEY_PATIENCE)
+
+
+def test_a_member_goes_on_with_another_connection() -> None:
+    """Its place, and the key if it keeps one, go with it."""
+    registry = kept_session()
+    register(registry, 2, listening=False)
+
+    registry.move(1, 5, SESSION)
+    registry.move(2, 6, SESSION)
+    registry.move(9, 7, SESSION)
+    found = registry.find(SESSION)
+
+    assert found is not None
+    assert found.connections == {5: True, 6: False}
+    registry.touch(5, SESSION, now=100.0)
+    with pytest.raises(NodeRefused):
+        rotate_with(registry, b"", connection=6, now=99.0 + KEY_PATIENCE)

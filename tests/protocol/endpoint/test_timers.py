@@ -1,6 +1,8 @@
 """One timer serves all; a deadline that moved later costs nothing."""
 
 import asyncio
+import gc
+import weakref
 
 from protocol.endpoint.timers import Timers
 
@@ -94,3 +96,17 @@ async def test_closed_timers_never_fire() -> None:
     await asyncio.sleep(0.005)
 
     assert fired.items == []
+
+
+async def test_what_has_ended_is_not_kept_until_its_time() -> None:
+    """A deadline far away keeps nobody alive."""
+    timers: Timers[Item] = Timers(asyncio.get_running_loop(), lambda due, now: None)
+    item = Item(deadline=asyncio.get_running_loop().time() + 1000)
+    timers.update(item)
+    reference = weakref.ref(item)
+
+    del item
+    gc.collect()
+
+    assert reference() is None
+    timers.close()
