@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from peer.daemon.session import MAX_NOTICES, Session, contained
-from peer.session import committing
 from peer.session.lifecycle import Lifecycle
 from peer.session.phases import Phase
 from protocol.credentials import Secret
@@ -323,23 +322,39 @@ async def test_a_lone_member_admits_a_candidate_at_once() -> None:
 
 
 async def test_a_candidate_that_is_not_admitted_hears_why() -> None:
-    """It is a member already."""
+    """The inventory has begun."""
     async with desk(members=1) as one:
-        mine = one.session.membership.roster.members[0].node_key
-        with pytest.raises(JoinFailed) as failed:
-            await asyncio.wait_for(one.session.propose(b"q" * 16, mine, "laptop", ""), 15)
+        one.session.membership.locked = True
 
-    assert failed.value.outcome is JoinOutcome.ALREADY_IN
+        with pytest.raises(JoinFailed) as failed:
+            await one.session.propose(b"q" * 16, CANDIDATE.node_key, "laptop", "")
+
+    assert failed.value.outcome is JoinOutcome.LOCKED
     assert one.session._joins == {}
 
 
-async def test_time_is_told_to_the_membership(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_time_is_told_to_the_membership() -> None:
     """A member that nobody can reach holds up a join only so long."""
-    monkeypatch.setattr(committing, "ACK_TIMEOUT", 0.02)
     async with desk() as one:
-        with pytest.raises(JoinFailed) as failed:
-            await one.session.propose(b"p" * 16, CANDIDATE.node_key, "laptop", "")
+        session = one.session
+        proposing = asyncio.get_running_loop().create_task(
+            session.propose(b"p" * 16, CANDIDATE.node_key, "laptop", "")
+        )
+        await until(lambda: session._timer is not None)
+        assert session._timer is not None
+        due, armed = session.membership.get_timer(), session._timer.when()
+        session._timer.cancel()
+        session._expire()
+        waiting = not proposing.done()
+        assert due is not None
+        session.membership.handle_timer(now=due)
+        session.drain()
 
+        with pytest.raises(JoinFailed) as failed:
+            await asyncio.wait_for(proposing, 10)
+
+    assert armed == due
+    assert waiting
     assert failed.value.outcome is JoinOutcome.MEMBERS_UNREACHABLE
 
 
