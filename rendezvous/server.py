@@ -22,6 +22,7 @@ from protocol.codec import RENDEZVOUS_FRAME, decode, encode
 from protocol.crypto.node_proof import EXPORTER_LABEL, EXPORTER_SIZE
 from protocol.endpoint.connections import Connection
 from protocol.endpoint.drive import Endpoint
+from protocol.endpoint.machines import fast_path_fault
 from protocol.endpoint.paths import Remote, Via, address_of
 from protocol.endpoint.streams import Stream
 from protocol.endpoint.udp import UdpSocket
@@ -137,6 +138,9 @@ class Server:
             alpn_served=RENDEZVOUS_ALPN,
             retry=True,
         )
+        fault = fast_path_fault()
+        if fault is not None:
+            log.warning("link.fast_path_off", reason=fault)
         endpoint.admission.most = settings.max_half_open
         endpoint.admission.most_per_source = settings.max_half_open_per_source
         async with contextlib.AsyncExitStack() as stack:
