@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "demo": "demo",
     "start": "session_cmds",
     "join": "session_cmds",
+    "local": "session_cmds",
     "status": "session_cmds",
     "invite": "trust_cmds",
     "member": "trust_cmds",

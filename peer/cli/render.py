@@ -82,14 +82,18 @@ def status(app: App, view: Mapping[str, Any]) -> None:
     if session is None:
         click.echo(app.text("status.no_session"))
         return
-    click.echo(
-        app.text(
-            "status.session",
-            id=grouped(session["id"], 3),
-            phase=app.text(f"phase.{session['phase']}"),
-            leader=session["leader"],
+    phase = app.text(f"phase.{session['phase']}")
+    if session.get("local"):
+        click.echo(app.text("status.local", phase=phase))
+    else:
+        click.echo(
+            app.text(
+                "status.session",
+                id=grouped(session["id"], 3),
+                phase=phase,
+                leader=session["leader"],
+            )
         )
-    )
     node = session.get("rendezvous") or {}
     if node.get("address"):
         state = app.text(f"node_state.{node.get('state', 'off')}")

@@ -201,6 +201,20 @@ def _asked(app: App, session_id: str | None) -> dict[str, Any]:
     return {"session_id": session_id, "password": password}
 
 
+@command("local")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")
+@option("--create", is_flag=True, help="option.create")
+@json_option
+def local_command(app: App, *, paths: tuple[str, ...], create: bool, as_json: bool) -> None:
+    client = app.client_or_start()
+    client.post("session/local", {"sources": absolute(paths), "create": create})
+    view = client.get("state")
+    if as_json:
+        put_json(view)
+    else:
+        status(app, view)
+
+
 @command("status")
 @option("--watch", "watching", is_flag=True, help="option.watch")
 @json_option

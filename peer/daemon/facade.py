@@ -22,6 +22,7 @@ from peer.daemon.attending import Attending
 from peer.daemon.entering import Entrance, enter_by_creating, enter_by_joining
 from peer.daemon.held_sources import HeldSource, HeldSources
 from peer.daemon.known_digests import KnownDigests
+from peer.daemon.local_session import LocalAttending
 from peer.daemon.pictures import entering_view, invitation_view, session_view
 from peer.daemon.trust_acts import TrustActs
 from peer.daemon.trusting import FOUNDER, Trusting, Vetting
@@ -36,7 +37,9 @@ from peer.net.node_access import read_access
 from peer.net.node_link import NodeAddress
 from peer.net.paths import Paths
 from peer.session.errors import (
+    LocalSourcesWrong,
     RendezvousNeeded,
+    SessionIsLocal,
     SourceUnknown,
 )
 from peer.session.phases import Phase
@@ -50,7 +53,7 @@ from protocol.credentials import Invitation, Password, SessionId, fingerprint_sy
 from protocol.endpoint.drive import Endpoint
 from protocol.endpoint.machines import fast_path_fault
 from protocol.errors import JoinFailed, JoinOutcome, QuintetError
-from protocol.limits import MAX_NAME, STEP_TIMEOUT
+from protocol.limits import MAX_MEMBERS, MAX_NAME, STEP_TIMEOUT
 from protocol.quic.selftest import check_library
 from protocol.versions import PEER_ALPN
 
@@ -58,6 +61,9 @@ log = structlog.get_logger()
 
 RUNNING: Final = frozenset({Phase.INVENTORY, Phase.SYNCHRONISATION})
 """Phases that must be left by cancelling or aborting."""
+
+MIN_LOCAL: Final = 2
+"""Sources a local session begins with: one has nothing to be compared with."""
 
 
 class Peer(TrustActs):
@@ -174,6 +180,26 @@ class Peer(TrustActs):
             node = self._node_address(rendezvous, lan=lan)
             await self._hold(sources, create=create)
             self._attend(await enter_by_creating(self._new_entrance(node)))
+
+    async def start_local(self, *, sources: list[str], create: bool = False) -> None:
+        """Begin a session of these sources alone: one member each, no node, no network.
+
+        Raises:
+            QuintetError: If a source is refused, or there are too few or too many.
+        """
+        async with self._enter():
+            if not MIN_LOCAL <= len(sources) <= MAX_MEMBERS:
+                raise LocalSourcesWrong(MIN_LOCAL, MAX_MEMBERS)
+            await self._hold(sources, create=create)
+            self._attending = local = LocalAttending(
+                self._node,
+                self._sources.shares(),
+                KnownDigests(self._index),
+                spawn=self.spawn,
+                changed=self._touch,
+            )
+            self._work = local.work
+            await local.settled()
 
     async def join(
         self,
@@ -335,7 +361,7 @@ class Peer(TrustActs):
 
     def secrets(self) -> dict[str, str]:
         """Return Session ID, password and invitation, for the person at this computer."""
-        attending = self._require_session()
+        attending = self._require_shared()
         roster = attending.session.membership.roster
         # Of who stands in the creator's place nobody else can be: who left never comes back to it.
         creator = roster.entry(FOUNDER)
@@ -346,7 +372,7 @@ class Peer(TrustActs):
 
     async def add_source(self, path: str, *, create: bool = False) -> str:
         """Offer another source; return its code."""
-        session = self._require_session().session
+        session = self._require_shared().session
         self._require_preparation()
         held = await self._add(path, create=create)
         try:
@@ -361,7 +387,7 @@ class Peer(TrustActs):
 
     async def drop_source(self, code: str) -> None:
         """Offer a source no more; its files stay."""
-        session, work = self._require_session().session, self._require_work()
+        session, work = self._require_shared().session, self._require_work()
         self._require_preparation()
         # An inventory that was cancelled just now may still be reading in it.
         await work.idle()
@@ -371,6 +397,12 @@ class Peer(TrustActs):
         self._sources.drop(self._codes().index(code.upper()))
         session.lifecycle.change_sources(self._sources.infos())
         session.drain()
+
+    def _require_shared(self) -> Attending:
+        attending = self._require_session()
+        if isinstance(attending, LocalAttending):
+            raise SessionIsLocal
+        return attending
 
     def _codes(self) -> list[str]:
         return [f"{self._letter}{number + 1}" for number in range(len(self._sources.sources))]

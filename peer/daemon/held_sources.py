@@ -70,6 +70,15 @@ class HeldSources:
         """Offer the source at *position* no more; nothing on disk is touched."""
         self.sources.pop(position).root.close()
 
+    def shares(self) -> list["HeldSources"]:
+        """Return a holder of each source alone; the sources stay this one's to close."""
+        shares = []
+        for held in self.sources:
+            share = HeldSources(self._state)
+            share.sources.append(held)
+            shares.append(share)
+        return shares
+
     def infos(self) -> list[SourceInfo]:
         """Return what the other members see."""
         return [held.info for held in self.sources]

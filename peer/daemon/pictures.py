@@ -4,6 +4,7 @@ from math import ceil
 
 from peer.daemon import views
 from peer.daemon.attending import Attending
+from peer.daemon.local_session import LocalAttending
 from peer.daemon.trusting import Trusting
 from peer.daemon.work import SessionWork
 from protocol.address import to_text
@@ -12,7 +13,9 @@ from protocol.join.candidate import SponsorAuthenticated
 
 
 def session_view(
-    attending: Attending | None, work: SessionWork | None, trusting: Trusting | None
+    attending: Attending | LocalAttending | None,
+    work: SessionWork | None,
+    trusting: Trusting | None,
 ) -> dict[str, object]:
     """Return what people see of the session, JSON-safe; never a secret.
 
@@ -32,18 +35,27 @@ def session_view(
             "proof": None,
             "notices": [],
         }
-    session, meeting = attending.session, attending.meeting
+    session = attending.session
     lifecycle = session.lifecycle
     names = views.letters(session.membership)
     deciding = None if work is None else work.deciding
-    observed = meeting.observed
+    # None of a local session's members has a name at a node, an address or a link.
+    meeting = None if isinstance(attending, LocalAttending) else attending.meeting
+    observed = None if meeting is None else meeting.observed
     return {
         "session": {
-            "id": str(attending.credentials.session_id),
+            "id": (
+                None
+                if isinstance(attending, LocalAttending)
+                else str(attending.credentials.session_id)
+            ),
+            "local": meeting is None,
             "phase": lifecycle.phase.value,
             "leader": names[lifecycle.leader],
             "epoch": session.membership.epoch,
-            "rendezvous": {"address": meeting.node.host, "state": meeting.state},
+            "rendezvous": (
+                None if meeting is None else {"address": meeting.node.host, "state": meeting.state}
+            ),
             "settings": views.settings_view(lifecycle.settings),
             "activated": lifecycle.phase.activated,
             "wrong_tries": session.door.wrong_tries,
@@ -58,7 +70,7 @@ def session_view(
         "members": views.member_views(
             session.membership,
             lifecycle,
-            session.links,
+            None if meeting is None else session.links,
             own_address=None if observed is None else to_text(observed),
             trust={} if trusting is None else trusting.pictures(),
         ),

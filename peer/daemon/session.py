@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from peer.daemon.member_link import MemberLink
 from peer.errors import RightMissing, WrongPhase
-from peer.net.mesh import Link
 from peer.session.door import Door, DoorEvent
 from peer.session.lifecycle import Lifecycle
 from peer.session.membership import MEMBERSHIP_MESSAGES, Membership
@@ -85,7 +85,7 @@ class Work(Protocol):
     def receive_stream(self, peer: int, stream: Stream) -> None:
         """Take a stream of file data."""
 
-    def link_up(self, peer: int, link: Link) -> None:
+    def link_up(self, peer: int, link: MemberLink) -> None:
         """Take notice of a link."""
 
     def link_down(self, peer: int) -> None:
@@ -122,7 +122,7 @@ class Session:
         self.door = Door(membership.me)
         self.digits: dict[bytes, str] = {}
         """What two people may compare, by the node key of who joined through whom."""
-        self.links: dict[int, Link] = {}
+        self.links: dict[int, MemberLink] = {}
         self.work: Work | None = None
         self.notices: deque[tuple[int, str, dict[str, object]]] = deque(maxlen=MAX_NOTICES)
         """Number, code and parameters of what people should read, newest last."""
@@ -154,7 +154,7 @@ class Session:
 
     # --- links -----------------------------------------------------------------------
 
-    def add_link(self, link: Link, link_key: Secret) -> None:
+    def add_link(self, link: MemberLink, link_key: Secret) -> None:
         """Take a link whose handshake is done; it replaces an older one to the same member."""
         peer = link.peer
         old = self.links.pop(peer, None)
@@ -173,7 +173,7 @@ class Session:
         self._changed()
         self.drain()
 
-    async def _run_link(self, link: Link) -> None:
+    async def _run_link(self, link: MemberLink) -> None:
         def take(peer: int, message: Message) -> None:
             # What a replaced link still holds was said again over its successor.
             if self.links.get(peer) is link and not self.ended.is_set():

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from peer.daemon.member_link import MemberLink
 from peer.inventory.names import shown
 from peer.net.mesh import Link
 from peer.session.lifecycle import Lifecycle
@@ -25,11 +26,11 @@ def letters(membership: Membership) -> dict[int, str]:
     return {index: letter_of(index, indices) for index in indices}
 
 
-def link_view(link: Link | None, *, wanted: bool) -> dict[str, object] | None:
+def link_view(link: MemberLink | None, *, wanted: bool) -> dict[str, object] | None:
     """Return the link to a member; None for the own block."""
     if not wanted:
         return None
-    if link is None:
+    if not isinstance(link, Link):
         return {"state": "connecting", "kind": None, "round_trip_ms": None, "address": None}
     address = from_sockaddr(address_of(link.connection.path.remote))
     round_trip = link.connection.round_trip
@@ -64,22 +65,31 @@ def shown_path(path: bytes) -> str:
 def member_views(
     membership: Membership,
     lifecycle: Lifecycle,
-    links: Mapping[int, Link],
+    links: Mapping[int, MemberLink] | None,
     *,
     own_address: str | None,
     trust: Mapping[int, Mapping[str, object]],
 ) -> list[dict[str, Any]]:
-    """Return one block per member, in letter order."""
+    """Return one block per member, in letter order.
+
+    Args:
+        membership: Who is in the session.
+        lifecycle: What each is doing.
+        links: To the others; None where all are folders of this computer.
+        own_address: As the node sees it.
+        trust: What is known of each.
+    """
     views: list[dict[str, Any]] = []
     names = letters(membership)
     for entry in membership.roster.members:
         record = lifecycle.members[entry.index]
         mine = entry.index == membership.me
-        link = link_view(links.get(entry.index), wanted=not mine)
+        linked = {} if links is None else links
+        link = link_view(linked.get(entry.index), wanted=links is not None and not mine)
         state: str = record.activity.value
         if not entry.present:
             state = "left"
-        elif not mine and entry.index not in links:
+        elif links is not None and not mine and entry.index not in links:
             state = "unreachable"
         views.append(
             {

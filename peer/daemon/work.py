@@ -15,11 +15,11 @@ import structlog
 from peer.daemon.deciding import Decided, Deciding, wall_clock_ns
 from peer.daemon.held_sources import HeldSources
 from peer.daemon.inventorying import DigestCache, InventoryTaking
+from peer.daemon.member_link import MemberLink
 from peer.daemon.session import Session, Spawn
 from peer.daemon.synchronise import Synchronisation
 from peer.inventory.entries import MemberInventory
 from peer.inventory.names import shown
-from peer.net.mesh import Link
 from peer.session.errors import PlanChanged
 from peer.session.phases import Phase
 from peer.session.reports import SyncOrdered, SyncStopped
@@ -417,7 +417,7 @@ class SessionWork:
 
     # --- links ----------------------------------------------------------------------
 
-    def link_up(self, peer: int, link: Link) -> None:
+    def link_up(self, peer: int, link: MemberLink) -> None:
         if self._taking is not None and self._session.lifecycle.phase is Phase.INVENTORY:
             self._taking.repeat(peer, link.send)
         if self.sync is not None:

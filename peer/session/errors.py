@@ -185,3 +185,34 @@ class MemberUnknown(QuintetError):
 
     def __str__(self) -> str:
         return "no other member of this letter"
+
+
+class LocalSourcesWrong(QuintetError):
+    """A local session needs more sources, or has no letters for so many.
+
+    Args:
+        least: How few there can be.
+        most: How many.
+    """
+
+    code = "local.sources"
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, least: int, most: int) -> None:
+        super().__init__(least, most)
+        self.least = least
+        self.most = most
+
+    @property
+    def params(self) -> dict[str, object]:
+        return {"least": self.least, "most": self.most}
+
+    def __str__(self) -> str:
+        return f"{self.least} to {self.most} sources"
+
+
+class SessionIsLocal(QuintetError):
+    """Nobody joins a local session, and its sources are those it began with."""
+
+    code = "session.local"
+    exit_status = ExitStatus.REFUSED

@@ -32,6 +32,7 @@ from peer.web.bodies import (
     SetRules,
     SetSettings,
     Start,
+    StartLocal,
     StartSync,
     StateQuery,
     Verify,
@@ -114,6 +115,12 @@ async def _start(api: Api, body: Start, _path: dict[str, str]) -> object:
     await api.peer.start(
         sources=body.sources, rendezvous=body.rendezvous, lan=body.lan, create=body.create
     )
+    api.recent.add(*body.sources)
+    return {}
+
+
+async def _start_local(api: Api, body: StartLocal, _path: dict[str, str]) -> object:
+    await api.peer.start_local(sources=body.sources, create=body.create)
     api.recent.add(*body.sources)
     return {}
 
@@ -292,6 +299,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _post("entries", "Make an address that opens the page once.", _entry, Entry),
     _post("session/start", "Create a session.", _start, Start),
+    _post("session/local", "Begin a session of this computer's folders.", _start_local, StartLocal),
     _post("session/join", "Join a session.", _join, Join),
     _post("session/leave", "Leave the session.", _leave, Leave),
     _post("session/restart", "Go back to the preparation.", _restart),

@@ -66,6 +66,13 @@ class Start(Body):
     create: bool = False
 
 
+class StartLocal(Body):
+    """Begins a session of these sources alone, one member each."""
+
+    sources: Texts
+    create: bool = False
+
+
 class Join(Body):
     """Joins by ID and password, or by an invitation."""
 

@@ -47,6 +47,10 @@ class PeerLike(Protocol):
         self, *, sources: list[str], rendezvous: str | None, lan: bool, create: bool = False
     ) -> None: ...
 
+    async def start_local(self, *, sources: list[str], create: bool = False) -> None:
+        """Begin a session of these sources alone: members A to E of this computer."""
+        ...
+
     async def join(
         self,
         *,

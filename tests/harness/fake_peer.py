@@ -154,6 +154,12 @@ class FakePeer:
         self._enter(sources)
         self._touch(f"start {rendezvous} {lan}")
 
+    async def start_local(self, *, sources: list[str], create: bool = False) -> None:
+        self._enter(sources[:1])
+        assert self._session is not None
+        self._session |= {"id": None, "local": True, "rendezvous": None}
+        self._touch(f"start_local {sources} {create}")
+
     async def join(
         self,
         *,

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from peer.daemon.attending import Attending
 from peer.daemon.joining import Credentials
 from peer.daemon.meeting import Meeting
+from peer.daemon.member_link import MemberLink
 from peer.daemon.session import Session, contained
-from peer.net.mesh import Link
 from peer.net.node_link import NodeAddress
 from peer.net.paths import MyOffer, Paths
 from peer.session.membership import Membership
@@ -110,7 +110,7 @@ class NotedWork:
         self.noted.append(("stream", peer))
         self.streams.append(stream)
 
-    def link_up(self, peer: int, link: Link) -> None:
+    def link_up(self, peer: int, link: MemberLink) -> None:
         del link
         self.noted.append(("link_up", peer))
 

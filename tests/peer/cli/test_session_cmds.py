@@ -149,3 +149,15 @@ def test_sources_are_paired_by_their_codes_and_again_by_their_numbers(
     assert (paired.exit_code, unpaired.exit_code) == (0, 0)
     assert kept == "A1+B2"
     assert fake.view()["session"]["settings"]["pairs"] == ""
+
+
+def test_a_local_session_needs_no_node(run: Run, fake: FakePeer) -> None:
+    """Paths are absolute when they reach the peer; what follows is shown at once."""
+    result = run("local", "/a", "/b", "--create")
+
+    assert result.exit_code == 0
+    assert "Local session" in result.stdout
+    assert fake.calls == ["start_local ['/a', '/b'] True"]
+    assert run("leave", "--yes").exit_code == 0
+    assert json.loads(run("local", "/a", "/b", "--json").stdout)["session"]["local"] is True
+    assert run("local").exit_code == 2
