@@ -75,6 +75,9 @@ GRACE_TIME: Final = 180.0
 REFRESH_AFTER: Final = 86_400.0
 """Seconds after which the session key is renewed though nobody came or went."""
 
+MAX_HISTORY: Final = 64
+"""Commits a member can name to one that comes back, so that it sees whether it was ever here."""
+
 MAX_BANNED: Final = 64
 """Node keys of removed members that a session remembers."""
 

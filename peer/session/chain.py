@@ -22,8 +22,8 @@ from peer.session.reports import (
 from protocol import epochs
 from protocol.credentials import Password, Secret
 from protocol.crypto.identity import NodeIdentity
-from protocol.epochs import Commit, Reason
-from protocol.limits import GRACE_TIME, MAX_BANNED, REFRESH_AFTER
+from protocol.epochs import Commit, Reason, commit_hash
+from protocol.limits import GRACE_TIME, MAX_BANNED, MAX_HISTORY, REFRESH_AFTER
 from protocol.messages.base import Message
 from protocol.roster import Roster
 
@@ -37,6 +37,8 @@ class Chain:
         key: Its session key.
         random_bytes: Returns so many random bytes.
         grace: Seconds before who is silent may be removed, or succeeded.
+        known: The newest commit this member knew before it came back; until *commit* is seen to
+            lead on from it, this member acknowledges nothing.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Chain:
         *,
         random_bytes: Callable[[int], bytes],
         grace: float = GRACE_TIME,
+        known: Commit | None = None,
     ) -> None:
         own = commit.roster.find(identity.node_key)
         assert own is not None, "a welcome names who it welcomes"
@@ -56,6 +59,12 @@ class Chain:
         """Node keys of removed members: nobody lets them in again."""
         self.took_over = False
         """Whether this side went on without what may be the greater part: it never merges."""
+        self._history = [commit_hash(commit), commit.prev]
+        """Of the commit in force and those before it, newest first."""
+        returns = known is not None and commit.reason is Reason.RETURN
+        self._unproven = known if returns else None
+        if known is not None and commit_hash(known) == commit.prev:
+            self._unproven = None
         self._is_recovered = commit.reason is Reason.RECOVER
         """Whether this member made itself the leader when it found nobody alive: half of the
         roster is then not enough, for the leader before may be with the other half."""
@@ -163,6 +172,7 @@ class Chain:
         before = self.commit
         self._keys.activate(commit.epoch, key, now=now)
         self.commit = commit
+        self._history = [commit_hash(commit), *self._history][:MAX_HISTORY]
         self._pending, self._inquiry, self._is_sure = None, None, False
         self._attempts, self._acknowledged, self._not_before = 0, (-1, -1), 0.0
         staying = set(commit.roster.present)

@@ -22,6 +22,7 @@ from peer.session.reports import (
     JoinAdmitted,
     JoinDenied,
     LinkStale,
+    SideBehind,
 )
 from protocol import epochs
 from protocol.credentials import Password, Secret
@@ -381,6 +382,7 @@ class Committing(Chain):
 
     def _take_statement(self, sender: int, message: wire.EpochStated, *, now: float) -> None:
         self._attempts = max(self._attempts, message.attempt)
+        self._learn_history(message)
         self._refuse_double(sender, now=now)
         pending = self._pending
         if (
@@ -444,7 +446,24 @@ class Committing(Chain):
             awaited=pending.awaited if pending is not None else [],
             attempt=max(self._acknowledged[0] + 1, 0),
             sees=sorted(self._links),
+            history=self._history,
         )
+
+    def _learn_history(self, message: wire.EpochStated) -> None:
+        """Know what was before this member was here, and whether it had a part in it."""
+        history = message.history
+        if not history or history[0] != self._history[0]:
+            return  # of another epoch
+        if len(history) > len(self._history):
+            self._history = list(history)
+        known, self._unproven = self._unproven, None
+        if known is None:
+            return
+        depth = self.commit.epoch - known.epoch
+        # What nobody here can name any more is too old to matter.
+        if depth < 1 or (depth < len(history) and history[depth] != commit_hash(known)):
+            self._unproven = known
+            self._events.append(SideBehind())
 
     # --- a commit comes into force ----------------------------------------------------------
 

@@ -52,7 +52,7 @@ class Following(Committing):
         if link_key is None:
             raise RemoteProtocolError("a commit over no link")
         key, password = epochs.unwrap_key(link_key, commit, message.wrap)
-        if not self._may_acknowledge(commit):
+        if self._unproven is not None or not self._may_acknowledge(commit):
             self._outbox.append((sender, self._statement()))
             return
         if self._attempt is not None:
@@ -132,6 +132,8 @@ class Following(Committing):
             pending.is_named_by(sender, message.commit_hash)
             or (is_orphan and pending.hash == message.commit_hash)
         ):
+            if pending is None and sender != self.leader:
+                return  # found in force by a successor, when it was taken care of here
             raise RemoteProtocolError("word about a commit that was not offered")
         self._activate_pending(now=now)
 

@@ -78,6 +78,8 @@ class Lifecycle(Resuming):
         }
         if returned is not None and returned != self.me:
             self._counts_anew.add(returned)
+            if returned in self._past_sources:
+                self._replace_sources(returned, self._past_sources.pop(returned))
         self._events.append(Changed())
         if self.start is not None and not self.start.begun and self.start.by != leader:
             # Nobody is left who could begin it.
@@ -340,7 +342,9 @@ class Lifecycle(Resuming):
         if message.revision == record.revision and message.sources == record.sources:
             return  # a link came up again
         if message.revision <= record.revision and sender not in self._counts_anew:
-            raise RemoteProtocolError("sources of the past")
+            # Only who came back counts anew, and its word may overtake that it did.
+            self._past_sources[sender] = message
+            return
         self._counts_anew.discard(sender)
         # What the leader activated is not changed by being told late.
         activated = message.revision == self._revisions.get(sender)

@@ -56,6 +56,8 @@ class Membership(Watching):
         key: Its session key.
         random_bytes: Returns so many random bytes.
         grace: Seconds before who is silent may be removed, or succeeded.
+        known: The newest commit this member knew before it came back; until *commit* is seen to
+            lead on from it, this member acknowledges nothing.
     """
 
     def __init__(
@@ -66,11 +68,14 @@ class Membership(Watching):
         *,
         random_bytes: Callable[[int], bytes],
         grace: float = GRACE_TIME,
+        known: Commit | None = None,
     ) -> None:
-        super().__init__(identity, commit, key, random_bytes=random_bytes, grace=grace)
+        super().__init__(identity, commit, key, random_bytes=random_bytes, grace=grace, known=known)
         self.ended = False
         """Whether the leader has removed this member."""
         self._forks: set[int] = set()
+        self._refused: dict[int, float] = {}
+        """Since when a member's links are refused for its roster."""
 
     @classmethod
     def create(
@@ -242,12 +247,15 @@ class Membership(Watching):
         """Take notice of a link to member *index* and its key."""
         self._reach.tick(now)
         self._reach.up(index, key)
+        self._refused.pop(index, None)
         if self.commit.committer == self.me:
             # The word that this epoch is in force may have been lost with the link before.
             done = wire.CommitActivated(commit_hash=commit_hash(self.commit))
             self._outbox.append((index, done))
-        if self._pending is not None:
-            # So may the word about the next one.
+        if self._pending is not None or (
+            self.commit.reason is Reason.RETURN and len(self._history) <= 2  # noqa: PLR2004  # its own two
+        ):
+            # So may the word about the next one; and who comes back learns what was before.
             self._outbox.append((index, wire.EpochAsked()))
         attempt = self._attempt
         if attempt is not None and index in attempt.missing:
@@ -267,9 +275,16 @@ class Membership(Watching):
         self._retry_early_offers()
         self._review()
 
-    def link_refused(self, index: int, epoch: int) -> None:
-        """Take notice that member *index* holds another roster or key of an epoch known here."""
-        if epoch in self.rosters() and self.roster.entry(index) is not None:
+    def link_refused(self, index: int, epoch: int, *, now: float) -> None:
+        """Take notice that member *index* holds another roster or key of an epoch known here.
+
+        A side that has fallen behind comes back soon; one that does not has gone its own way.
+        """
+        self._reach.tick(now)
+        if epoch not in self.rosters() or self.roster.entry(index) is None:
+            return
+        since = self._refused.setdefault(index, now)
+        if self.took_over or (now >= since + self._reach.grace and not self.may_return):
             self._see_fork(epoch)
 
     def is_fork(self, commit: Commit) -> bool:

@@ -89,6 +89,11 @@ class PasswordChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SideBehind:
+    """Who let this member in again has fallen behind what it knew: leave, and try elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class WasRemoved:
     """The leader has removed this member; the session has ended for it."""
 
@@ -105,6 +110,7 @@ MembershipEvent = (
     | Thawed
     | ForkSeen
     | PasswordChanged
+    | SideBehind
     | WasRemoved
 )
 

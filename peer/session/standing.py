@@ -67,6 +67,8 @@ class Standing:
         self._late_sources: dict[int, wire.SourcesChanged] = {}
         self._counts_anew: set[int] = set()
         """Who came back, and may not know how often it had changed its sources."""
+        self._past_sources: dict[int, wire.SourcesChanged] = {}
+        """Sources of members that may have come back before this one hears of it."""
         self._is_void = False
         """Whether letters have moved since the decisions were made."""
         self._held: dict[type[LifecycleEvent], LifecycleEvent] = {}

@@ -31,8 +31,9 @@ class Watching(Following):
         *,
         random_bytes: Callable[[int], bytes],
         grace: float = GRACE_TIME,
+        known: Commit | None = None,
     ) -> None:
-        super().__init__(identity, commit, key, random_bytes=random_bytes, grace=grace)
+        super().__init__(identity, commit, key, random_bytes=random_bytes, grace=grace, known=known)
         self._stated: wire.MembersStated | None = None
         """What the leader last said of the members."""
         self._said: wire.MembersStated | None = None

@@ -107,6 +107,8 @@ class EpochStated(Message, tag="session.epoch_stated"):
     attempt: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     """The next attempt that would be acknowledged."""
     sees: Annotated[list[MemberIndex], Meta(max_length=limits.MAX_MEMBERS)] = []  # noqa: RUF012  # the same
+    history: Annotated[list[Digest], Meta(max_length=limits.MAX_HISTORY)] = []  # noqa: RUF012  # the same
+    """SHA-256 of the commit in force and of those before it, newest first."""
 
 
 class MembersStated(Message, tag="session.members_stated"):

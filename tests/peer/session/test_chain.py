@@ -54,9 +54,11 @@ def test_another_way_at_the_same_epoch_is_said_once() -> None:
     one = net[0].membership
     other = session_of(2, seed=9)[0].membership.commit
 
-    one.link_refused(1, one.epoch)
-    one.link_refused(1, one.epoch)
-    one.link_refused(1, 99)
+    one.link_refused(1, one.epoch, now=0.0)
+    one.link_refused(1, 99, now=0.0)
+    one.link_refused(9, one.epoch, now=0.0)
+    one.link_refused(1, one.epoch, now=GRACE_TIME)
+    one.link_refused(1, one.epoch, now=GRACE_TIME)
     assert one.is_fork(other)
 
     assert net[0].events(EpochActivated) != []

@@ -36,6 +36,7 @@ from tests.harness.session_net import (
     order,
     session_of,
     source,
+    take_roster,
 )
 
 CHECKSUM = SessionSettings(analysis=Analysis.CHECKSUM)
@@ -292,15 +293,18 @@ def test_sources_reach_all_and_only_their_owner_changes_them() -> None:
         assert Changed() in member.lifecycle_events
 
 
-def test_sources_of_the_past_are_refused() -> None:
-    """A revision says one thing."""
+def test_sources_of_the_past_change_nothing_unless_their_owner_came_back() -> None:
+    """A member with a new process counts anew; its word may overtake that of its return."""
     net = session_of(2)
+    before = net[0].lifecycle.members[1]
+    revision, sources = before.revision, list(before.sources)
+    past = wire.SourcesChanged(revision=0, sources=[])
 
-    with pytest.raises(RemoteProtocolError):
-        net.tell(0, 1, wire.SourcesChanged(revision=1, sources=[source("other")]))
-    net.tell(0, 1, wire.SourcesChanged(revision=1, sources=[source()]))
+    net.tell(1, 0, past)
+    assert (before.revision, before.sources) == (revision, sources)
+    take_roster(net[0].lifecycle, net[0].membership.commit, returned=1)
 
-    assert net[1].lifecycle.members[0].sources == [source()]
+    assert (before.revision, before.sources) == (0, [])
 
 
 def test_settings_reach_all() -> None:
