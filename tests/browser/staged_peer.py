@@ -78,12 +78,14 @@ class StagedPeer(FakePeer):
 
     Attributes:
         rows: How many rows its comparison has.
+        evil: Whether the first of them has a name that would do harm.
         answers: What calls raise, by name.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.rows = 4210
+        self.evil = True
         self.answers: dict[str, Exception] = {}
         self._staged: dict[str, Any] | None = None
         self._stage = 0
@@ -96,6 +98,7 @@ class StagedPeer(FakePeer):
         session = None if phase is None else {
             "id": SESSION_ID, "phase": phase, "leader": leader, "epoch": 1, "activated": activated,
             "rendezvous": {"address": "meet.example.org", "state": "registered"},
+            "wrong_tries": 0, "joining_paused": [],
             "settings": {
                 "data_type": "files-and-directories", "matching": "relative-path",
                 "pairing": "lines", "case": "automatic", "analysis": "smart",
@@ -103,12 +106,14 @@ class StagedPeer(FakePeer):
                 "symlinks": "skip", "metadata": "dates", "date_tolerance_ms": None,
             },
         }  # fmt: skip
+        states = {"inventory": "analysing", "comparison": "inventory_done"}
+        activity = states.get(phase or "", "waiting_inventory")
         self._staged = {
             **super().view(),
             "me": {"fingerprint": "ABCD-EFGH-JKLM-NPQR", "name": NAMES[me], "letter": me},
             "session": session,
             "members": [] if phase is None else [
-                member(each, me=me, leader=leader) for each in letters
+                member(each, me=me, leader=leader, state=activity) for each in letters
             ],
             "joining": [],
             "comparison": TOTALS if compared else None,
@@ -167,15 +172,19 @@ class StagedPeer(FakePeer):
             raise ExpressionMalformed(Problem.UNFINISHED, len(filter))
         matching = 0 if filter == "nothing" else 1 if filter.startswith("only:") else self.rows
         places = range(offset, min(offset + limit, matching))
+        told = [row(matching - 1 - place if sort[0] == "-" else place) for place in places]
+        for each in told:
+            if each["number"] == 0 and self.evil:
+                each["path"] = EVIL
         return {
             "totals": TOTALS, "matching": matching, "offset": offset,
-            "rows": [row(matching - 1 - place if sort[0] == "-" else place) for place in places],
+            "rows": told,
         }  # fmt: skip
 
 
 def row(place: int) -> dict[str, Any]:
     """Return the row at *place*: its path says which it is."""
-    name = EVIL if place == 0 else f"2024/trip/IMG_{place:07}.jpg"
+    name = f"2024/trip/IMG_{place:07}.jpg"
     status = ("A B C =", "A B = · C ≠", "A = · B C –", "A ≈ · B C =")[place % 4]
     cell = {"size": 3 * MIB + place, "date": "2024-08-03T10:00:00+00:00", "group": 0, "source": 1,
             "error": None}  # fmt: skip

@@ -54,7 +54,8 @@ STAGES: Final[dict[str, Callable[[StagedPeer], None]]] = {
     "people": lambda peer: peer.show("preparation", "ABC"),
     "five": lambda peer: peer.show("preparation", "ABCDE"),
     "joining": lambda peer: peer.show(
-        "preparation", "AB", joining=[{"name": "Laptop (Linux)", "sas": "1234 5678 9012"}]
+        "preparation", "AB",
+        joining=[{"name": "Laptop (Linux)", "sas": "1234 5678 9012", "asks": True}],
     ),
     "follower": lambda peer: peer.show("preparation", "ABC", me="B"),
     "inventory": lambda peer: peer.show("inventory", "ABC"),

@@ -47,9 +47,9 @@ function Summary({ totals }) {
     for (const [reason, count] of Object.entries(member.inventory.skipped)) skipped[reason] = (skipped[reason] ?? 0) + count;
   }
   const left = session.value.settings.exclude_hidden || session.value.settings.exclude_system;
-  return html`<p class="lead">${t("page.decide.summary", { items: totals.items, equal: totals.equal, different: totals.different, missing: totals.missing })}</p>
+  return html`<div class="summary"><p class="lead">${t("page.decide.summary", { items: totals.items, equal: totals.equal, different: totals.different, missing: totals.missing })}</p>
     ${totals.unhashed > 0 && html`<p class="quiet">${t("page.decide.unhashed", { count: totals.unhashed })}</p>`}
-    ${left && html`<${Skipped} skipped=${skipped} />`}`;
+    ${left && html`<${Skipped} skipped=${skipped} />`}</div>`;
 }
 
 function Presets({ onReview }) {

@@ -3,7 +3,7 @@ import { html, useEffect, useLayoutEffect, useRef, useSignal } from "./html.js";
 import { Icon } from "./icons.js";
 import { Badge } from "./parts.js";
 import { members } from "./state.js";
-import { date, size, t } from "./text.js";
+import { date, day, size, t } from "./text.js";
 
 export const ROW = 32;
 // A browser draws nothing beyond some 33 million pixels; more rows share what there is.
@@ -171,7 +171,7 @@ function MemberCell({ letter, cells, mark, outcome }) {
     <span class="spoken">${letter}: ${word ? t(`page.mark.${word}`) : t("page.mark.none")} </span>
     ${mark && html`<span class="mark-sign" aria-hidden="true">${mark}</span>`}
     ${cell?.error && html`<span class="danger-text">${t(`page.skip.${cell.error}`)}</span>`}
-    ${cell && !cell.error && html`<span class="clip">${cell.size !== null ? size(cell.size) : ""}<span class="quiet"> ${cell.size !== null ? date(cell.date) : ""}</span></span>`}
+    ${cell && !cell.error && html`<span class="clip" title=${date(cell.date)}>${cell.size !== null ? size(cell.size) : ""}<span class="quiet"> ${cell.size !== null ? day(cell.date) : ""}</span></span>`}
     ${outcome && html`<${Outcome} outcome=${outcome} fresh=${!cell} />`}
   </div>`;
 }

@@ -25,12 +25,12 @@ export function JoinForm() {
   const key = useId();
   const byLink = LINK.test(link.value);
 
-  const join = () => run(async () => {
+  const join = (acceptNewKey = false) => run(async () => {
     const body = byLink
-      ? { invitation: link.value.trim(), sources: sources.value }
+      ? { invitation: link.value.trim(), sources: sources.value, accept_new_key: acceptNewKey }
       : {
           session_id: id.value.trim(), password: password.value.trim(),
-          rendezvous: address.value.trim() || null, sources: sources.value,
+          rendezvous: address.value.trim() || null, sources: sources.value, accept_new_key: acceptNewKey,
         };
     await post("session/join", body);
     if (!byLink) node.value = address.value.trim();
@@ -82,6 +82,7 @@ export function JoinForm() {
       <${SourcePicker} chosen=${sources} />
       ${waits && html`<p class="note warning" role="timer"><span>${told}</span></p>`}
       ${error.value && !waits && !placed && !onLink && !byLink && html`<${Problem} error=${error.value} />`}
+      ${code === "E17" && html`<div class="row"><${Button} icon="shield" onClick=${() => join(true)}>${t("page.join.accept_key")}<//></div>`}
       <div class="actions">
         <${Button} onClick=${() => { form.value = ""; }}>${t("page.cancel")}<//>
         <button type="submit" class="button primary" disabled=${waits || (!byLink && !(id.value.trim() && password.value.trim()))}

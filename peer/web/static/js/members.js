@@ -2,7 +2,7 @@
 import { html, useSignal } from "./html.js";
 import { post, remove } from "./api.js";
 import { Icon } from "./icons.js";
-import { Badge, IconButton, Problem, useAct } from "./parts.js";
+import { Badge, Button, IconButton, Problem, useAct } from "./parts.js";
 import { AddButtons, FolderDialog } from "./folders.js";
 import { members, phase, state } from "./state.js";
 import { number, t } from "./text.js";
@@ -29,11 +29,23 @@ export function LinkBadge({ link, quiet = false }) {
 export function MemberBlocks({ needsSource }) {
   return html`<h2 class="spoken">${t("page.members")}</h2><ul class="blocks">
     ${members.value.map((member) => html`<li key=${member.index}><${MemberBlock} member=${member} primary=${needsSource && member.me} /></li>`)}
-    ${state.value.joining.map((each) => html`<li key=${`join-${each.name}`}><div class="block joining" role="status">
-      <strong>${t("page.joining", { name: each.name })}</strong>
-      ${each.sas && html`<p class="quiet">${t("page.joining_sas")}</p><p class="mono sas">${each.sas}</p>`}
-    </div></li>`)}
+    ${state.value.joining.map((each) => html`<li key=${`join-${each.name}`}><${Candidate} candidate=${each} /></li>`)}
   </ul>`;
+}
+
+// Whoever stands at the door; where this session asks, somebody answers.
+function Candidate({ candidate }) {
+  const { busy, error, run } = useAct();
+  const decide = (admit) => run(() => post("joining/decide", { name: candidate.name, admit }));
+  return html`<div class="block joining" role="status">
+    <strong>${t("page.joining", { name: candidate.name })}</strong>
+    ${candidate.sas && html`<p class="quiet">${t("page.joining_sas")}</p><p class="mono sas">${candidate.sas}</p>`}
+    <div class="row">
+      ${candidate.asks && html`<${Button} icon="check" busy=${busy.value} onClick=${() => decide(true)}>${t("page.admit")}<//>`}
+      <${Button} icon="cross" busy=${busy.value} onClick=${() => decide(false)}>${t("page.decline")}<//>
+    </div>
+    <${Problem} error=${error.value} />
+  </div>`;
 }
 
 function MemberBlock({ member, primary }) {

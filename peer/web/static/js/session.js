@@ -59,7 +59,7 @@ function Header() {
   const up = node.state === "registered" || node.state === "off";
   return html`<header class="top">
     <span class="brand"><${Mark} size="26" /><strong>Quintet</strong></span>
-    <span class="where"><span class="mono">${session.value.id}</span>
+    <span class="where"><span class="mono">${grouped(session.value.id)}</span>
       <span class=${`link-badge ${up ? "up" : "down"}`} title=${node.address}><span class="dot" aria-hidden="true"></span>${t("page.node_short")}: ${t(`node_state.${node.state}`)}</span></span>
     <span class="grow"></span>
     ${phase.value === "preparation" && members.value.length < 5
@@ -73,6 +73,11 @@ function Header() {
     ${asking.value === "restart" && html`<${Confirm} title=${t("page.restart.act")} text=${t("page.restart.text")} act=${t("page.restart.act")}
       onClose=${close} onYes=${() => post("session/restart")} />`}
   </header>`;
+}
+
+// As it is read aloud: three groups of three.
+function grouped(id) {
+  return id.replaceAll("-", "").replace(/(.{3})(?=.)/g, "$1-");
 }
 
 // Language and theme: two small rows of choices.
@@ -138,6 +143,7 @@ function PeopleStep() {
   const hint = !mine ? "page.people.need_source" : alone ? "page.people.alone" : offering < 2 ? "page.people.need_others" : unlinked.length ? "page.people.connecting" : "page.people.ready";
   return html`
     <p class="lead">${t(leads.value || !ready ? hint : "page.people.others_ready")}</p>
+    <${Paused} />
     <${MemberBlocks} needsSource=${!mine} />
     ${alone && html`<${SecretsBlock} />`}
     <${SettingsBlock} />
@@ -150,6 +156,15 @@ function PeopleStep() {
               onClick=${() => run(() => post("inventory/start"))}>${t("page.people.compare")}<//>`
         : html`<${Waiting} what="page.waiting.inventory" />`}
     <//>`;
+}
+
+// After many wrong passwords nobody is let in until a member says so.
+function Paused() {
+  const { busy, error, run } = useAct();
+  if (!session.value.joining_paused?.length) return null;
+  return html`<${Note} tone="warning" icon="shield" role="status"><p>${t("page.paused")}</p>
+    <div class="row"><${Button} busy=${busy.value} onClick=${() => run(() => post("joining/allow"))}>${t("page.allow_joining")}<//></div>
+    <${Problem} error=${error.value} /><//>`;
 }
 
 function SecretsBlock() {

@@ -89,6 +89,10 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
+export function day(iso) {
+  return iso ? new Intl.DateTimeFormat(language.value, { dateStyle: "medium" }).format(new Date(iso)) : "–";
+}
+
 export function date(iso) {
   if (!iso) return "–";
   const moment = new Date(iso);
