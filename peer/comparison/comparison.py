@@ -387,16 +387,11 @@ class Comparison:
     def _plain_paths(self) -> Iterator[str]:
         directories: dict[int, str] = {-1: ""}
         columns = [
-            (column, inventory.names, inventory.kinds)
+            (column, inventory.names)
             for column, inventory in zip(self._numbers, self.inventories, strict=True)
         ]
         for row, parent in enumerate(self._parents):
-            name = b""
-            for column, names, _ in columns:
-                entry = column[row]
-                if entry != ABSENT:
-                    name = names[entry]
-                    break
+            name = next(names[column[row]] for column, names in columns if column[row] != ABSENT)
             text = identity(name).casefold()
             path = f"{directories[parent]}/{text}" if parent >= 0 else text
             kind = self._kinds_of_rows[self._sorts[row]]
@@ -412,10 +407,6 @@ class Comparison:
     def numbers_of(self, position: int) -> "array.array[int]":
         """Return the column of entries of the member at *position*; ABSENT for none."""
         return self._numbers[position]
-
-    def parents(self) -> "array.array[int]":
-        """Return the column of the items that each item is in; -1 directly in a source."""
-        return self._parents
 
     def status(self, number: int) -> Status:
         """Return the status of item *number* without building it."""

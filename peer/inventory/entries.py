@@ -12,7 +12,7 @@ a million of them must fit.
 import array
 import enum
 import operator
-import sys
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, assert_never
@@ -265,9 +265,7 @@ class MemberInventory:
         self._charge(ENTRY_COST * count + sum(map(len, found.names)) + sum(map(len, found.targets)))
         if not _KINDS_ALLOWED.issuperset(found.kinds):
             raise RemoteProtocolError("an entry of no kind")
-        modes = array.array("H", found.modes)
-        if sys.byteorder == "little":
-            modes.byteswap()
+        modes = array.array("H", struct.unpack(f">{count}H", found.modes))
         if max(modes, default=0) > _MODE_BITS:
             raise RemoteProtocolError("a mode of no permissions")
         if any(map(operator.gt, found.above, range(base, base + count))):

@@ -105,10 +105,6 @@ Children = Callable[[int], Sequence[int]]
 """Returns the entries directly in a directory."""
 
 
-def _childless(_directory: int) -> Sequence[int]:
-    return ()
-
-
 class Merge:
     """The places of several members' inventories, in order.
 
@@ -142,10 +138,7 @@ class Merge:
 
     def places(self) -> Iterator[Place]:
         """Yield every place but the roots of directories, parents before children."""
-        children = [
-            inventory.children() if known else _childless
-            for inventory, known in zip(self._inventories, self._known, strict=True)
-        ]
+        children = [inventory.children() for inventory in self._inventories]
         for line in range(len(self.lines)):
             yield from self._line(line, children)
 

@@ -1,7 +1,6 @@
 """How a member tells what it found: entries as columns, cut into messages that fit a record."""
 
-import array
-import sys
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -74,17 +73,10 @@ class Teller:
             kinds=bytes([entry.kind for entry in found]),
             sizes=[entry.size for entry in found],
             mtimes=[entry.mtime_ns for entry in found],
-            modes=_two_bytes_each([entry.mode for entry in found]),
+            modes=struct.pack(f">{len(found)}H", *[entry.mode for entry in found]),
             roots=roots,
             targets=[entry.target for entry in found if entry.kind is Kind.LINK],
         )
-
-
-def _two_bytes_each(modes: Sequence[int]) -> bytes:
-    column = array.array("H", modes)
-    if sys.byteorder == "little":
-        column.byteswap()
-    return column.tobytes()
 
 
 def _cuts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -99,5 +91,4 @@ def _cuts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
             yield start, end
             start, size = end, 0
         size += more
-    if start < len(sizes):
-        yield start, len(sizes)
+    yield start, len(sizes)

@@ -309,9 +309,8 @@ class _Planner:
         """Return where the directory that *item* is in is, or will be, on *member*."""
         key = item.key[:-1]
         if not key:
-            root = self._comparison.root(item.line, member)
-            if root is not Kind.DIRECTORY:
-                return Refusal(Reason.FILE_IN_THE_WAY)
+            # Where the source is a single file, there is no source for what is below others.
+            assert self._comparison.root(item.line, member) is Kind.DIRECTORY
             return self._comparison.source(item.line, member), ()
         at = member, item.line, key
         if at not in self._parents:

@@ -261,3 +261,17 @@ def test_what_is_below_one_of_two_names_that_clash_is_found() -> None:
         assert found is not None
         assert found.key == key
     assert list(comparison.texts.containing("a/b", whole=True)) == [0, 1, 1, 0]
+
+
+def test_the_largest_size_and_newest_date_are_columns() -> None:
+    """Of whoever has something there; below everything where nobody may look."""
+    left = {"a": file("xxx", at=1), "b": file("x", at=9), "h": file("x")}
+    right = {"a": file("x", at=5), "h": SkipReason.HIDDEN, "c": DIRECTORY}
+    comparison = Comparison(inventories_of(left, right), SessionSettings())
+    keys = [item.key[0] for item in comparison]
+
+    sizes = dict(zip(keys, comparison.largest(dates=False), strict=True))
+    dates = dict(zip(keys, comparison.largest(dates=True), strict=True))
+
+    assert sizes == {"a": 3, "b": 1, "c": 0, "h": 1}
+    assert (dates["a"], dates["b"]) == (5_000_000_000, 9_000_000_000)

@@ -9,6 +9,7 @@ from peer.comparison.expressions import (
     Reader,
     Shape,
     glob_matches,
+    glob_of,
     member_of,
     size_of,
     unexpected,
@@ -164,3 +165,21 @@ def test_a_glob_matches_what_the_same_regular_expression_does(pattern: str, name
 def test_a_hostile_glob_takes_no_time() -> None:
     """A backtracking library needs longer than the universe for it."""
     assert not glob_matches("*a" * 50 + "b", "a" * 255)
+
+
+globs = st.text(alphabet="ab*?", max_size=8)
+
+
+@given(globs, st.text(alphabet="ab", max_size=8))
+def test_a_prepared_glob_matches_what_the_glob_matches(pattern: str, name: str) -> None:
+    """Whatever stands between the stars, and wherever the rest of it is."""
+    assert glob_of(pattern)(name) == glob_matches(pattern, name)
+
+
+def test_a_prepared_glob_finds_its_parts_in_order() -> None:
+    """Beginning, middle, end, none of them twice."""
+    matches = glob_of("a*bc*bc*d")
+
+    assert matches("a.bcbc.d")
+    assert not matches("a.bc.d")
+    assert not matches("a.bcbc")

@@ -241,6 +241,7 @@ def test_an_entry_that_cannot_be_is_refused(message: InventoryMessage) -> None:
         {"names": [b"", b""]},
         {"names": [b"", b"a\0b"]},
         {"names": [b"a", b"b"]},
+        {"names": [b"a", b""]},
         {"above": [0, 0]},
         {"above": [0, 2]},
         {"roots": []},

@@ -62,6 +62,7 @@ def test_everything_that_happens_to_a_disk_is_counted() -> None:
     assert result.members[1].peak_extra == 3 + 5 + 7
     assert result.links == {(0, 1): 8}
     assert result.bytes_received == 8
+    assert result.moves == 1
 
 
 def test_links_are_estimated_by_origin() -> None:
