@@ -188,7 +188,7 @@ async def test_a_wrong_password_is_wrong_at_every_member(hall: Hall) -> None:
     visitor = hall.visitor("cleo")
 
     failed = await failure(visitor.join(members[0][1], WRONG))
-    await until(lambda: not visitor.open_connections)
+    await until(lambda: not visitor.open_connections, within=5)
 
     charged = [each.sponsoring.throttle._total for _, each in members]
     assert failed.outcome is JoinOutcome.WRONG_PASSWORD
@@ -304,7 +304,7 @@ async def test_a_join_has_its_time(hall: Hall, monkeypatch: pytest.MonkeyPatch) 
     failed = await failure(visitor.join(attending))
 
     assert failed.outcome is JoinOutcome.TIMEOUT
-    await until(lambda: not visitor.open_connections)
+    await until(lambda: not visitor.open_connections, within=5)
 
 
 async def test_a_cancelled_join_leaves_nothing_open(hall: Hall) -> None:
@@ -318,7 +318,7 @@ async def test_a_cancelled_join_leaves_nothing_open(hall: Hall) -> None:
 
     joining.cancel()
     await asyncio.wait([joining])
-    await until(lambda: not visitor.open_connections)
+    await until(lambda: not visitor.open_connections, within=5)
 
     assert joining.cancelled()
 
