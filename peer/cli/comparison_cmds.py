@@ -21,6 +21,9 @@ WINDOW: Final = 1000
 MEMBER_OR_SOURCE: Final = re.compile(r"[A-E]\d{0,2}")
 """A member's letter, or the code of one of its sources."""
 
+DIFFERENCES: Final = "not is:equal"
+"""The filter of what a person sees first."""
+
 UNLIMITED: Final = 2**31
 """Rows of an export without a limit."""
 
@@ -98,6 +101,7 @@ def cancel_command(app: App) -> None:
     default="table",
     help="option.compare_format",
 )
+@option("--all", "everything", is_flag=True, help="option.compare_all")
 @option("--limit", type=click.IntRange(0), metavar="N", help="option.limit")
 @option("--exit-code", is_flag=True, help="option.exit_code")
 @json_option
@@ -107,12 +111,16 @@ def compare_command(
     expression: str,
     sort: str,
     form: str,
+    everything: bool,
     limit: int | None,
     exit_code: bool,
     as_json: bool,
 ) -> int:
     client = app.client()
-    # A table is read by a person; an export is whole unless said otherwise.
+    # A table is read by a person, who looks for what differs; an export is whole unless said
+    # otherwise.
+    if form == "table" and not (expression or everything or as_json):
+        expression = DIFFERENCES
     most = limit if limit is not None else (100 if form == "table" else UNLIMITED)
     first = client.get(
         "comparison", filter=expression, sort=sort, offset=0, limit=min(most, WINDOW)

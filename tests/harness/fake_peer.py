@@ -62,6 +62,8 @@ class FakePeer:
         self.others = others
         self.leader = "A"
         self.calls: list[str] = []
+        self.filters: list[str] = []
+        """Of the comparison, as asked for."""
         self.accepted_new_key = False
         self.known: list[dict[str, object]] = []
         self.joining: list[dict[str, object]] = []
@@ -264,6 +266,7 @@ class FakePeer:
         limit: int = 100,
     ) -> dict[str, object]:
         self._need("comparison", "synchronisation", "finished")
+        self.filters.append(filter)
         cell = {"size": 5, "date": "2026-11-22T14:03:00Z", "sources": ["A1"], "error": None}
         rows = [
             {

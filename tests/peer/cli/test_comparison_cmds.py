@@ -24,6 +24,14 @@ def test_compare_in_its_forms(compared: Run) -> None:
     assert compared("compare", "--limit", "0").exit_code == 0
 
 
+def test_a_person_sees_what_differs_and_an_export_everything(compared: Run, fake: FakePeer) -> None:
+    """Unless everything, or something else, is asked for."""
+    for arguments in ((), ("--all",), ("--filter", "x"), ("--format", "csv"), ("--json",)):
+        compared("compare", *arguments)
+
+    assert fake.filters == ["not is:equal", "", "x", "", ""]
+
+
 def test_rules_are_kept_in_order(compared: Run) -> None:
     """Added at the end, removed by number; a preset is replaced by another, not heaped on it."""
     compared("rules", "preset", "combine")
