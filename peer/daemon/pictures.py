@@ -1,12 +1,15 @@
 """The whole picture of the session a peer is in, for the local API; nothing without one."""
 
+from collections.abc import Mapping
 from math import ceil
+from typing import cast
 
 from peer.daemon import views
 from peer.daemon.attending import Attending
 from peer.daemon.local_session import LocalAttending
 from peer.daemon.trusting import Trusting
 from peer.daemon.work import SessionWork
+from peer.net.mesh import Link
 from protocol.address import to_text
 from protocol.credentials import SHORT_FINGERPRINT, Invitation
 from protocol.join.candidate import SponsorAuthenticated
@@ -39,7 +42,7 @@ def session_view(
     lifecycle = session.lifecycle
     names = views.letters(session.membership)
     deciding = None if work is None else work.deciding
-    # None of a local session's members has a name at a node, an address or a link.
+    # None of a local session's members has a name at a node, an address or a link over a network.
     meeting = None if isinstance(attending, LocalAttending) else attending.meeting
     observed = None if meeting is None else meeting.observed
     return {
@@ -70,7 +73,7 @@ def session_view(
         "members": views.member_views(
             session.membership,
             lifecycle,
-            None if meeting is None else session.links,
+            None if meeting is None else cast("Mapping[int, Link]", session.links),
             own_address=None if observed is None else to_text(observed),
             trust={} if trusting is None else trusting.pictures(),
         ),

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from peer.daemon.member_link import MemberLink
 from peer.inventory.names import shown
 from peer.net.mesh import Link
 from peer.session.lifecycle import Lifecycle
@@ -26,11 +25,11 @@ def letters(membership: Membership) -> dict[int, str]:
     return {index: letter_of(index, indices) for index in indices}
 
 
-def link_view(link: MemberLink | None, *, wanted: bool) -> dict[str, object] | None:
+def link_view(link: Link | None, *, wanted: bool) -> dict[str, object] | None:
     """Return the link to a member; None for the own block."""
     if not wanted:
         return None
-    if not isinstance(link, Link):
+    if link is None:
         return {"state": "connecting", "kind": None, "round_trip_ms": None, "address": None}
     address = from_sockaddr(address_of(link.connection.path.remote))
     round_trip = link.connection.round_trip
@@ -65,7 +64,7 @@ def shown_path(path: bytes) -> str:
 def member_views(
     membership: Membership,
     lifecycle: Lifecycle,
-    links: Mapping[int, MemberLink] | None,
+    links: Mapping[int, Link] | None,
     *,
     own_address: str | None,
     trust: Mapping[int, Mapping[str, object]],
