@@ -358,6 +358,8 @@ class Session:
         match event:
             case PhaseChanged(phase=phase):
                 self.membership.locked = phase.activated
+                if phase.activated:
+                    self.door.activated()
                 if phase is Phase.FINISHED and work is not None:
                     work.steps_ended()
             case InventoryWanted(run=run) if work is not None:

@@ -17,6 +17,7 @@ from peer.session.door import (
     Refused,
     SourceWaits,
 )
+from peer.session.phases import Phase
 from peer.session.trust import FREE_TRIES, Throttle
 from protocol.address import from_sockaddr, to_sockaddr
 from protocol.credentials import Secret, SessionId
@@ -188,16 +189,22 @@ class Sponsoring:
         outcome: JoinOutcome | None = None
         by: int | None = None
         session.on_candidate(candidate.node_key, candidate.name)
+        # Who comes back has been let in before; once activated there is nothing to decide.
+        asks = (
+            machine.needs_approval
+            and session.lifecycle.phase is Phase.PREPARATION
+            and session.membership.roster.find(candidate.node_key) is None
+        )
         session.door.candidate_waits(
             proposal,
             candidate.name,
             candidate.email,
             candidate.digits,
-            asks=machine.needs_approval,
+            asks=asks,
         )
         session.drain()
         try:
-            if machine.needs_approval:
+            if asks:
                 answer = await self._answer(proposal)
                 if not answer.admitted:
                     by = answer.by

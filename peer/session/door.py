@@ -168,6 +168,12 @@ class Door:
             gone = wire.CandidateGone(proposal=proposal, outcome=outcome or 0, by=by)
             self._outbox.append((None, gone))
 
+    def activated(self) -> None:
+        """Ask nobody any more: the inventory has started, and the committer tells who waits so."""
+        for waiting in self.waiting:
+            if waiting.sponsor == self.me and waiting.asks:
+                self._events.append(Decided(waiting.proposal, admitted=True, by=self.me))
+
     def tries(
         self, total: int, *, source: str, wrong: int, pause: int, closed: bool, now: float
     ) -> None:

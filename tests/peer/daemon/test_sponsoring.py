@@ -19,6 +19,8 @@ from protocol.framing import frame
 from protocol.handshake import FrameType
 from protocol.join.candidate import Candidate, SponsorAuthenticated
 from protocol.limits import MAX_JOINS
+from protocol.messages.inventory import Kind
+from protocol.messages.session import SourceInfo
 from protocol.versions import EXPORTER_SIZE, JOIN_EXPORTER
 from tests.harness.joining import counting
 from tests.harness.rsa_pairs import PAIR
@@ -239,6 +241,36 @@ async def test_where_people_are_asked_any_member_may_decline(decider: int) -> No
         declined = ("join_declined", {"name": "laptop", "member": "machine"})
         await until(lambda: declined in notices(table[0]) and declined in notices(table[1]))
         assert table[0].session.membership.epoch == table[1].session.membership.epoch
+
+
+async def test_who_comes_back_is_not_asked_about() -> None:
+    """It was let in before; whether it may come back is no question of taste."""
+    async with table_of(2) as table, strangers() as (stranger,):
+        ask_before_join(table)
+
+        with contextlib.suppress(JoinFailed):
+            await join(await stranger.knock(table[0]), node=table[1].node)
+
+        assert all(code != "join_asked" for code, _ in notices(table[0]))
+
+
+async def test_who_waits_for_an_answer_when_the_inventory_starts_is_told_so() -> None:
+    """At once, and not after two minutes."""
+    async with table_of(2) as table, strangers() as (stranger,):
+        ask_before_join(table)
+        joining = asyncio.get_running_loop().create_task(failure(await stranger.knock(table[0])))
+        await until(lambda: waiting(table[0]))
+        for seat in table.seats.values():
+            source = SourceInfo(path=b"/data", kind=Kind.DIRECTORY)
+            seat.session.lifecycle.change_sources([source])
+            seat.session.drain()
+        leader = table[0].session
+        await until(lambda: leader.lifecycle.members[1].sources)
+
+        leader.lifecycle.start_inventory()
+        leader.drain()
+
+        assert (await joining).outcome is JoinOutcome.LOCKED
 
 
 async def test_a_candidate_that_nobody_answers_is_kept_no_longer_than_two_minutes(

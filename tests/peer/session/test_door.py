@@ -157,6 +157,18 @@ def test_nobody_is_let_in_once_the_inventory_has_started(doors: Doors, phase: Ph
     assert doors.events(1) == []
 
 
+def test_once_the_inventory_has_started_nobody_is_asked_any_more(doors: Doors) -> None:
+    """The committer refuses who still waits; each sponsor sends its own on."""
+    doors[1].candidate_waits(SECOND, "Tablet", "", DIGITS, asks=False)
+    for index in range(3):
+        doors.events(index)
+
+    for door in doors.doors:
+        door.activated()
+
+    assert [doors.events(index) for index in range(3)] == [[], [Decided(WISH, True, 1)], []]
+
+
 def test_one_member_cannot_fill_the_others_screens(doors: Doors) -> None:
     """It answers so many at once and no more; a repetition is none."""
     for number in range(MAX_JOINS):
