@@ -114,6 +114,30 @@ def test_two_people_go_from_start_to_the_proof(browser: Chromium, world: World) 
     assert (ben.root / "only anna <b>&amp;.txt").read_text() == "anna"
 
 
+def test_two_folders_of_one_computer_are_made_equal(browser: Chromium, world: World) -> None:
+    """A local session: no node, no invitation, the same steps to the same proof."""
+    require_tool("rsync")
+    (anna,) = world.peers(1)
+    other = world.folder / "other"
+    other.mkdir()
+    fill(anna.root, "anna")
+    fill(other, "ben")
+    with browser.tab() as tab:
+        tab.page.goto(entry(anna))
+        tab.page.locator(".choice", has_text="Local session").click()
+        choose_folder(tab, anna.root)
+        choose_folder(tab, other)
+        tab.button("Local session").click()
+        wait_title(tab, "Who takes part")
+        tab.button("Compare the folders").click()
+        wait_title(tab, "Decide")
+        tab.button("Choose and see the plan: Make all the same").click()
+        tab.button("Synchronise").click()
+        tab.page.get_by_text("Proved: the end state is the planned one").wait_for(timeout=LONG)
+
+    assert rsync_differences(anna.root, other) == ""
+
+
 def test_what_goes_wrong_when_joining_is_said_beside_its_field(
     browser: Chromium, world: World
 ) -> None:

@@ -22,7 +22,7 @@ export function remember(key, value) {
 
 export const theme = signal(remembered("theme", "auto"));
 export const node = signal(remembered("node", ""));
-// "" | "start" | "join": which form stands where there is no session.
+// "" | "start" | "join" | "local": which form stands where there is no session.
 export const form = signal("");
 // Messages for a moment: {id, text, tone}.
 export const toasts = signal([]);

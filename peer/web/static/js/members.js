@@ -4,7 +4,7 @@ import { post, remove } from "./api.js";
 import { Icon } from "./icons.js";
 import { Badge, Button, IconButton, Problem, useAct } from "./parts.js";
 import { AddButtons, FolderDialog } from "./folders.js";
-import { members, phase, state } from "./state.js";
+import { members, phase, session, state } from "./state.js";
 import { number, t } from "./text.js";
 
 export function MemberStrip() {
@@ -51,7 +51,7 @@ function Candidate({ candidate }) {
 function MemberBlock({ member, primary }) {
   const wanted = useSignal("");
   const { error, run } = useAct();
-  const editable = member.me && phase.value === "preparation";
+  const editable = member.me && phase.value === "preparation" && !session.value.local;
   const add = (path) => run(async () => {
     await post("sources", { path });
     wanted.value = "";

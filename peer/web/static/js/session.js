@@ -56,13 +56,13 @@ function Header() {
   const asking = useSignal("");
   const close = () => { asking.value = ""; };
   const node = session.value.rendezvous;
-  const up = node.state === "registered" || node.state === "off";
+  const up = node?.state === "registered" || node?.state === "off";
   return html`<header class="top">
     <span class="brand"><${Mark} size="26" /><strong>Quintet</strong></span>
-    <span class="where"><span class="mono">${grouped(session.value.id)}</span>
-      <span class=${`link-badge ${up ? "up" : "down"}`} title=${node.address}><span class="dot" aria-hidden="true"></span>${t("page.node_short")}: ${t(`node_state.${node.state}`)}</span></span>
+    <span class="where">${session.value.local ? t("page.start.local") : html`<span class="mono">${grouped(session.value.id)}</span>
+      <span class=${`link-badge ${up ? "up" : "down"}`} title=${node.address}><span class="dot" aria-hidden="true"></span>${t("page.node_short")}: ${t(`node_state.${node.state}`)}</span>`}</span>
     <span class="grow"></span>
-    ${phase.value === "preparation" && members.value.length < 5
+    ${phase.value === "preparation" && !session.value.local && members.value.length < 5
       && html`<${Button} icon="invite" class="invite-button" onClick=${() => { inviting.value = true; }}>${t("page.invite.invite")}<//>`}
     <${Menu} icon="more" label=${t("page.menu")}>
       ${phase.value !== "preparation" && leads.value && html`<button type="button" data-closes class="menu-item" onClick=${() => { asking.value = "restart"; }}><${Icon} name="restart" />${t("page.restart.act")}</button>`}
@@ -138,7 +138,7 @@ function PeopleStep() {
   const mine = me.value?.sources.length > 0;
   const alone = members.value.length < 2;
   const offering = members.value.filter((member) => member.sources.length > 0).length;
-  const unlinked = members.value.filter((member) => !member.me && member.link?.state !== "up" && member.state !== "left");
+  const unlinked = members.value.filter((member) => !session.value.local && !member.me && member.link?.state !== "up" && member.state !== "left");
   const ready = !alone && offering >= 2 && unlinked.length === 0;
   const hint = !mine ? "page.people.need_source" : alone ? "page.people.alone" : offering < 2 ? "page.people.need_others" : unlinked.length ? "page.people.connecting" : "page.people.ready";
   return html`

@@ -12,6 +12,7 @@ import { t } from "./text.js";
 export function StartPage() {
   if (form.value === "join") return html`<${JoinForm} />`;
   if (form.value === "start") return html`<${StartForm} />`;
+  if (form.value === "local") return html`<${LocalForm} />`;
   return html`<main class="welcome" id="main">
     <div class="hero">
       <${Mark} size="72" />
@@ -26,9 +27,8 @@ export function StartPage() {
       <button type="button" class="choice" onClick=${() => { form.value = "join"; }}>
         <${Icon} name="people" size="28" /><strong>${t("page.start.join")}</strong><span>${t("page.start.join_text")}</span>
       </button>
-      <button type="button" class="choice" disabled>
+      <button type="button" class="choice" onClick=${() => { form.value = "local"; }}>
         <${Icon} name="disk" size="28" /><strong>${t("page.start.local")}</strong><span>${t("page.start.local_text")}</span>
-        <em>${t("page.later")}</em>
       </button>
     </div>
     <section class="steps-preview" aria-labelledby="how">
@@ -53,6 +53,29 @@ function Parting() {
     <p><strong>${t(left ? "page.left.title" : "page.ended.title")}</strong></p>
     <p>${t(left ? "page.left.text" : "page.ended.text")}</p>
   <//>`;
+}
+
+// Two to five folders of this computer, without a node: nobody is invited.
+function LocalForm() {
+  const sources = useSignal([]);
+  const { busy, error, run } = useAct();
+  const start = () => run(async () => {
+    await post("session/local", { sources: sources.value });
+    form.value = "";
+  });
+  return html`<main class="form-page" id="main">
+    <h1>${t("page.start.local")}</h1>
+    <p class="lead">${t("page.start.local_lead")}</p>
+    <form onSubmit=${(event) => { event.preventDefault(); start(); }}>
+      <${SourcePicker} chosen=${sources} />
+      <${Problem} error=${error.value} />
+      <div class="actions">
+        <${Button} onClick=${() => { form.value = ""; }}>${t("page.cancel")}<//>
+        <button type="submit" class="button primary" disabled=${sources.value.length < 2} aria-busy=${busy.value ? "true" : undefined}>
+          <span>${busy.value ? t("page.start.starting") : t("page.start.local")}</span></button>
+      </div>
+    </form>
+  </main>`;
 }
 
 function StartForm() {

@@ -134,6 +134,6 @@ function report() {
     members: members.value.map(({ letter, name, sources, sync: figures, state }) => ({ letter, name, state, sources, sync: figures })),
     plan: plan.value, synchronisation: sync.value, proof: proof.value,
   };
-  download(`quintet-${session.value.id}.json`, "application/json", `${JSON.stringify(told, null, 1)}\n`);
+  download(`quintet-${session.value.id ?? "local"}.json`, "application/json", `${JSON.stringify(told, null, 1)}\n`);
 }
 
