@@ -1,8 +1,11 @@
 """Commands about the session: who is in it, with what, and how it ends."""
 
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -10,6 +13,10 @@ from peer.cli.client import Client, View
 from peer.cli.render import grouped, put_json, shown, status, table
 from peer.cli.words import App, command, group, json_option, option
 from peer.errors import NameTaken, PeerNotRunning
+from protocol.errors import QuintetError
+
+LOOK: Final = 1.0
+"""Seconds a look at a join under way waits for a change."""
 
 paths_argument = click.argument(
     "paths", nargs=-1, type=click.Path(readable=False), metavar="[PATH]..."
@@ -179,12 +186,38 @@ def join_command(
         body["rendezvous"] = rendezvous or app.resolved.settings.rendezvous or None
     body["accept_new_key"] = accept_new_key
     client = client_named(app, name)
-    client.post("session/join", {**body, "sources": absolute(paths)})
+    with _saying_who_decides(app, client):
+        client.post("session/join", {**body, "sources": absolute(paths)})
     view = client.get("state")
     if as_json:
         put_json(view)
     else:
         click.echo(app.text("join.done", letter=view["me"]["letter"]))
+
+
+@contextlib.contextmanager
+def _saying_who_decides(app: App, client: Client) -> Iterator[None]:
+    """Say once, while the block waits, that members are asked, and what both may compare."""
+    over = threading.Event()
+
+    def watch() -> None:
+        revision = -1
+        with contextlib.suppress(QuintetError):
+            while not over.is_set():
+                view = client.get("state", since=revision, wait=LOOK)
+                revision, entering = view["revision"], view.get("entering")
+                if entering and entering["asks"]:
+                    app.say(
+                        app.text("join.asked", name=shown(entering["name"]), sas=entering["sas"])
+                    )
+                    return
+
+    # Nothing waits for it: it sees that the join is over, or the command has ended.
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _asked(app: App, session_id: str | None) -> dict[str, Any]:

@@ -180,6 +180,7 @@ def test_where_the_leader_wants_to_be_asked_any_member_lets_in_or_declines(
     anna.ok("member", "admit", "ben")
     out, err = coming.communicate(timeout=60)
     joined(Answer(coming.returncode, out, err))
+    assert f"anna asks the members whether you may come in. Both screens show: {wish['sas']}" in err
     for peer in (anna, ben):
         peer.wait_for_members(2)
     assert anna.view["joining"] == []
