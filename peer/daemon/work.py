@@ -5,7 +5,7 @@ what arrives, and tells the lifecycle how they end.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -463,12 +463,9 @@ class SessionWork:
 
 def _entries_of(mine: MemberInventory) -> Callable[[int, RelPath], Entry | None]:
     """Return a look-up of this member's own entries by source and path."""
-    numbers: Mapping[tuple[int, RelPath], int] = {
-        (mine.positions[number], mine.path(number)): number for number in range(len(mine))
-    }
 
     def look_up(source: int, path: RelPath) -> Entry | None:
-        number = numbers.get((source, path))
+        number = mine.find(source, path)
         return None if number is None else mine.entry(number)
 
     return look_up

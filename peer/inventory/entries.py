@@ -40,6 +40,9 @@ from protocol.messages.inventory import (
 ENTRY_COST: Final = 32
 """Bytes an entry counts besides its path and target: size, date, mode and their framing."""
 
+MAX_LISTED: Final = 256
+"""Directories whose names are kept ready for looking up paths."""
+
 DIGEST_SIZE: Final = 32
 """Bytes of a BLAKE3-256 value."""
 
@@ -124,7 +127,8 @@ class MemberInventory:
         """Components of every directory's path, while entries come."""
         self._lengths: dict[int, int] = {}
         """Bytes of every directory's path, likewise."""
-        self._listing: tuple[dict[int, int], array.array[int]] | None = None
+        self._listed: dict[int, dict[bytes, int]] = {}
+        self._listing: tuple[dict[int, int], dict[int, int], array.array[int]] | None = None
         self._slots = array.array("i")
         self._digests = bytearray()
         self._bytes = 0
@@ -183,14 +187,13 @@ class MemberInventory:
         if self._listing is None:
             order = array.array("i", sorted(range(len(self)), key=self.parents.__getitem__))
             begins: dict[int, int] = {}
+            ends: dict[int, int] = {}
             at = 0
             for parent, count in sorted(Counter(self.parents).items()):
-                begins[parent] = at
-                at += count
-            begins[len(self)] = at
-            self._listing = begins, order
-        begins, order = self._listing
-        ends = dict(zip(begins, [*begins.values()][1:], strict=False))
+                begins[parent], at = at, at + count
+                ends[parent] = at
+            self._listing = begins, ends, order
+        begins, ends, order = self._listing
         nothing = array.array("i")
 
         def within(directory: int) -> "array.array[int]":
@@ -198,6 +201,28 @@ class MemberInventory:
             return nothing if begin is None else order[begin : ends[directory]]
 
         return within
+
+    def find(self, source: int, path: RelPath) -> int | None:
+        """Return the number of the entry at *path*, None where there is none.
+
+        Any thread may ask. A directory's names are kept for those asked about next to it.
+        """
+        number = self.root_numbers.get(source)
+        for name in path:
+            if number is None:
+                return None
+            number = self._names_in(number).get(name)
+        return number
+
+    def _names_in(self, directory: int) -> dict[bytes, int]:
+        known = self._listed.get(directory)
+        if known is None:
+            known = {self.names[number]: number for number in self.children()(directory)}
+            if len(self._listed) >= MAX_LISTED:
+                # What another thread holds of it stays whole.
+                self._listed = {}
+            self._listed[directory] = known
+        return known
 
     def digest_of(self, number: int) -> bytes | None:
         """Return the content hash of entry *number*; None if it was not, or could not be, read."""

@@ -286,6 +286,19 @@ def test_what_a_directory_holds_is_known() -> None:
     assert [list(within(n)) for n in (-1, 0, 1, 3)] == [[0], [1, 3], [2, 4], []]
 
 
+def test_entries_are_found_by_their_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their source, however few directories' names are kept."""
+    monkeypatch.setattr("peer.inventory.entries.MAX_LISTED", 1)
+    entries = [ROOT, entry((b"d",), DIR), entry((b"d", b"x")), entry((b"e",))]
+    inventory = begun(found(*entries), ended(4))
+
+    assert [inventory.find(0, each.path) for each in entries] == [0, 1, 2, 3]
+    assert inventory.find(0, (b"d", b"y")) is None
+    assert inventory.find(0, (b"y", b"x")) is None
+    assert inventory.find(0, (b"e", b"x")) is None
+    assert inventory.find(1, ()) is None
+
+
 def test_a_path_that_stands_twice_is_refused() -> None:
     """One place holds one thing."""
     inventory = begun(found(ROOT, entry((b"a",)), entry((b"b",)), entry((b"a",))))
