@@ -19,6 +19,7 @@ from peer.net.paths import MyOffer, Paths
 from peer.net.pump import first_frame
 from peer.session.lifecycle import Lifecycle
 from peer.session.membership import Membership
+from protocol.credentials import Password
 from protocol.crypto.identity import NodeIdentity
 from protocol.endpoint.connections import Connection
 from protocol.epochs import Commit
@@ -74,6 +75,7 @@ class Attending:
             reach_missing=self._reach_missing,
         )
         self.session.on_epoch = self._epoch_changed
+        self.session.on_password = self._password_changed
         self.sponsoring = Sponsoring(
             self.session,
             session_id=credentials.session_id,
@@ -113,6 +115,17 @@ class Attending:
             self._spawn(self.meeting.rotate(self._token(), commit.epoch))
         else:
             self._register_again()
+
+    def _password_changed(self, password: Password) -> None:
+        self._spawn(self._take_password(password))
+
+    async def _take_password(self, password: Password) -> None:
+        """Admit by the session's new password from now on."""
+        credentials = await asyncio.to_thread(
+            Credentials.derive, self.credentials.session_id, password
+        )
+        self.credentials = credentials
+        self.sponsoring.renew(credentials.prs)
 
     def _register_again(self) -> None:
         self._spawn(self.meeting.register_again(self.credentials.session_id, self._token()))

@@ -43,6 +43,7 @@ from peer.session.errors import (
     SourceUnknown,
 )
 from peer.session.phases import Phase
+from peer.session.reports import SideBehind, WasRemoved
 from peer.session.trust import OwnTries
 from peer.settings import Settings
 from peer.store.home import Home
@@ -94,6 +95,8 @@ class Peer(TrustActs):
         self._revision = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._tries = OwnTries()
+        self._farewell = ""
+        """Code of the notice that says why there is no session any more."""
         self._stack = contextlib.AsyncExitStack()
         self._running: set[asyncio.Task[None]] = set()
         self._is_closing = False
@@ -292,9 +295,20 @@ class Peer(TrustActs):
             changed=self._touch,
         )
         session.work = self._work
+        session.on_end = self._session_ended
+        self._farewell = ""
         session.lifecycle.change_sources(self._sources.infos())
         session.drain()
         self._touch()
+
+    def _session_ended(self, event: WasRemoved | SideBehind) -> None:
+        self._farewell = "removed" if isinstance(event, WasRemoved) else "side_behind"
+        self.spawn(self._end_session())
+
+    async def _end_session(self) -> None:
+        if self._attending is not None:
+            await self._attending.session.close()
+        await self._forget_session()
 
     def _new_entrance(self, node: NodeAddress) -> Entrance:
         self._entrance = Entrance(
@@ -425,7 +439,10 @@ class Peer(TrustActs):
         entrance = self._entrance
         sponsor = None if entrance is None or self._attending else entrance.sponsor
         common["entering"] = None if sponsor is None else entering_view(sponsor)
-        return common | session_view(self._attending, self._work, self._trusting)
+        picture = session_view(self._attending, self._work, self._trusting)
+        if self._attending is None and self._farewell:
+            picture["notices"] = [{"number": 1, "code": self._farewell, "params": {}}]
+        return common | picture
 
 
 async def _contained(coroutine: Coroutine[Any, Any, None]) -> None:

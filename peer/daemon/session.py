@@ -23,17 +23,27 @@ from peer.session.reports import (
     DecisionsReplaced,
     Departed,
     EpochActivated,
+    ForkSeen,
+    Frozen,
     InventoryDropped,
     InventoryWanted,
     JoinAdmitted,
     JoinDenied,
+    LinkStale,
+    MemberBack,
+    MemberLost,
     MembershipEvent,
+    PasswordChanged,
     PhaseChanged,
+    Refused,
+    SideBehind,
     SyncBegun,
     SyncOrdered,
     SyncStopped,
+    Thawed,
+    WasRemoved,
 )
-from protocol.credentials import Secret
+from protocol.credentials import Password, Secret
 from protocol.endpoint.streams import Stream
 from protocol.epochs import Commit
 from protocol.errors import CloseCode, JoinFailed, LinkClosed, QuintetError
@@ -129,6 +139,9 @@ class Session:
         self.ended = asyncio.Event()
         """Set once this member has left or was removed."""
         self.on_epoch: Callable[[Commit], None] = lambda _commit: None
+        self.on_password: Callable[[Password], None] = lambda _password: None
+        self.on_end: Callable[[WasRemoved | SideBehind], None] = lambda _event: None
+        """Takes why this member is in the session no more."""
         self.on_door: Callable[[DoorEvent], None] = lambda _event: None
         self.on_linked: Callable[[int], None] = lambda _peer: None
         self.on_candidate: Callable[[bytes, str], object] = lambda _key, _name: None
@@ -192,7 +205,7 @@ class Session:
                 self._link_gone(link.peer)
 
     def _link_gone(self, peer: int, *, notify: bool = True) -> None:
-        self.membership.link_down(peer)
+        self.membership.link_down(peer, now=self._loop.time())
         self.door.link_down(peer)
         if self.work is not None:
             self.work.link_down(peer)
@@ -319,12 +332,12 @@ class Session:
 
     def _membership_event(self, event: MembershipEvent) -> None:
         match event:
-            case EpochActivated(commit=commit):
+            case EpochActivated(commit=commit, returned=returned):
                 for link in list(self.links.values()):
                     # Who is not in it any more has no key of it; its link just ends.
                     if link.peer in commit.roster.present:
                         link.switch(commit.epoch)
-                self._take_roster(commit)
+                self._take_roster(commit, returned)
                 self.on_epoch(commit)
                 self._reach_missing()
                 log.info("session.epoch", epoch=commit.epoch, members=len(commit.roster.members))
@@ -339,19 +352,47 @@ class Session:
             case Departed(index=index):
                 if self.work is not None:
                     self.work.member_left(index)
-                entry = self.membership.roster.entry(index)
-                self.notice("member_left", member=entry.name if entry else "")
+                self.notice("member_left", member=self._name_of(index))
+            case PasswordChanged(password=password):
+                self.notice("password_changed")
+                self.on_password(password)
+            case WasRemoved() | SideBehind():
+                self.on_end(event)
             case _:
-                log.info("session.membership", event_type=type(event).__name__)
+                self._reach_changed(event)
 
-    def _take_roster(self, commit: Commit) -> None:
+    def _reach_changed(
+        self, event: MemberLost | MemberBack | LinkStale | Frozen | Thawed | ForkSeen
+    ) -> None:
+        """Take what the membership says of who can be reached."""
+        match event:
+            case MemberLost(index=index):
+                self.notice("member_lost", member=self._name_of(index))
+            case MemberBack(index=index):
+                self.notice("member_back", member=self._name_of(index))
+            case LinkStale(index=index):
+                if index in self.links:
+                    self.links[index].close(CloseCode.REPLACED)
+            case Frozen():
+                self.notice("frozen")
+            case Thawed():
+                self.notice("thawed")
+            case ForkSeen():
+                self.notice("fork")
+
+    def _take_roster(self, commit: Commit, returned: int | None = None) -> None:
         roster = commit.roster
         self.lifecycle.roster_changed(
             {entry.index: entry.node_key for entry in roster.members},
             frozenset(roster.present),
             leader=commit.leader,
             epoch=commit.epoch,
+            returned=returned,
         )
+
+    def _name_of(self, index: int) -> str:
+        entry = self.membership.roster.entry(index)
+        return entry.name if entry is not None else ""
 
     def _lifecycle_event(self, event: object) -> None:
         work = self.work
@@ -376,6 +417,8 @@ class Session:
                 work.sync_stopped(event)
             case Changed():
                 pass
+            case Refused(sender=sender, error=error):
+                log.warning("session.act_refused", peer=sender, code=error.code)
             case _:
                 log.debug("session.event_without_work", event_type=type(event).__name__)
         self._changed()

@@ -87,6 +87,10 @@ class Sponsoring:
         self._running = 0
         session.on_door = self.take_door_event
 
+    def renew(self, prs: Secret) -> None:
+        """Let only the session's new password be proven from now on."""
+        self._prs = prs
+
     async def serve(
         self, connection: Connection, stream: Stream, reader: FrameReader, first: tuple[int, bytes]
     ) -> bool:

@@ -8,6 +8,16 @@ import pytest
 from peer.daemon.session import MAX_NOTICES, Session, contained
 from peer.session.lifecycle import Lifecycle
 from peer.session.phases import Phase
+from peer.session.reports import (
+    ForkSeen,
+    Frozen,
+    LinkStale,
+    MemberBack,
+    MemberLost,
+    MembershipEvent,
+    Thawed,
+    WasRemoved,
+)
 from protocol.credentials import Secret
 from protocol.crypto.identity import NodeIdentity
 from protocol.epochs import Commit
@@ -538,3 +548,52 @@ async def test_a_task_ends_by_itself_with_what_it_raises_on_purpose() -> None:
     await contained(raising(RemoteProtocolError("x")), "test")
     with pytest.raises(ZeroDivisionError):
         await contained(raising(ZeroDivisionError()), "test")
+
+
+async def test_a_removed_member_learns_it_and_the_others_get_a_new_password() -> None:
+    """The leader puts it out: its session ends, and what it knows opens nothing any more."""
+    async with table_of(3) as table:
+        ended: list[object] = []
+        passwords: list[object] = []
+        table[2].session.on_end = ended.append
+        table[1].session.on_password = passwords.append
+        leader = table[0].session
+
+        leader.membership.remove(2, now=leader.now)
+        leader.drain()
+        await until(lambda: bool(ended) and bool(passwords))
+
+        assert isinstance(ended[0], WasRemoved)
+        assert leader.membership.roster.indices == (0, 1)
+        assert ("password_changed", {}) in [
+            (code, params) for _, code, params in table[1].session.notices
+        ]
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (MemberLost(0), "member_lost"),
+        (MemberBack(0), "member_back"),
+        (Frozen(), "frozen"),
+        (Thawed(), "thawed"),
+        (ForkSeen(3), "fork"),
+    ],
+)
+async def test_people_read_who_can_be_reached(event: MembershipEvent, code: str) -> None:
+    """What the membership finds out about the others has a text."""
+    async with desk() as one:
+        one.session._membership_event(event)
+
+        assert [noticed for _, noticed, _ in one.session.notices] == [code]
+
+
+async def test_the_link_to_a_process_that_is_gone_is_closed() -> None:
+    """Its member came back with a new one; without a link there is nothing to close."""
+    async with desk() as one:
+        link = await one.link(1)
+
+        one.session._membership_event(LinkStale(1))
+        one.session._membership_event(LinkStale(4))
+
+        assert link.closed == CloseCode.REPLACED
