@@ -447,6 +447,5 @@ async def test_the_leader_pairs_sources_by_their_codes(home: House) -> None:
     with pytest.raises(SourceUnknown):
         await anna.set_settings(["pairs=A9+B1"])
 
-    assert seen(anna)["session"]["settings"]["pairs"] == [
-        [{"member": 0, "source": 1}, {"member": 1, "source": 0}]
-    ]
+    line = ({"member": 0, "source": 1}, {"member": 1, "source": 0})
+    assert seen(anna)["session"]["settings"]["pairs"] == (line,)
