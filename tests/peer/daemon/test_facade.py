@@ -445,9 +445,7 @@ async def test_leaving_twice_at_once_leaves_once(home: House) -> None:
 
 def own_threads() -> set[threading.Thread]:
     return {
-        thread
-        for thread in threading.enumerate()
-        if thread.name.startswith(("sync", "sources"))
+        thread for thread in threading.enumerate() if thread.name.startswith(("sync", "sources"))
     }
 
 
@@ -536,3 +534,24 @@ async def test_a_peer_can_be_closed_in_the_middle_of_its_work(home: House, momen
     assert not any(thread.is_alive() for thread in ben._disk._threads)
     async with alone_at(home, "ben"):
         pass
+
+
+async def test_a_removed_peer_says_so_and_the_old_password_lets_nobody_in(home: House) -> None:
+    """Its session ends with a notice; the others' password is new, the old one is refused (T12)."""
+    anna = await home.start("anna", {"a": "1"})
+    ben = await home.join("ben", anna)
+    old = anna.secrets()
+    session = anna._require_session().session
+
+    session.membership.remove(1, now=session.now)
+    session.drain()
+    await until(lambda: seen(ben)["session"] is None)
+    await until(lambda: anna.secrets()["password"] != old["password"])
+
+    assert [notice["code"] for notice in seen(ben)["notices"]] == ["removed"]
+    with pytest.raises(JoinFailed) as refused:
+        await ben.join_by_invitation(invitation=old["invitation"], sources=[])
+    assert refused.value.outcome is JoinOutcome.WRONG_PASSWORD
+    with pytest.raises(JoinFailed) as banned:
+        await ben.join_by_invitation(invitation=anna.secrets()["invitation"], sources=[])
+    assert banned.value.outcome is JoinOutcome.REMOVED
