@@ -24,6 +24,7 @@ from peer.session.errors import (
 from peer.session.phases import Phase
 from peer.session.session_settings import (
     PAIRS_EXPECTED,
+    Matching,
     Paired,
     parse_assignments,
     with_line,
@@ -48,6 +49,9 @@ class Acts:
         settings = parse_assignments(others, session.lifecycle.settings)
         for text in pairs:
             settings = with_line(settings, self._line(text.partition("=")[2]))
+        if settings.matching is Matching.NAME:
+            # Nothing here matches by name yet: by path would do what nobody asked for.
+            raise SettingInvalid("matching", Matching.RELATIVE_PATH)
         session.lifecycle.change_settings(settings)
         session.drain()
 

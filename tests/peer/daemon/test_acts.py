@@ -449,3 +449,11 @@ async def test_the_leader_pairs_sources_by_their_codes(home: House) -> None:
 
     line = ({"member": 0, "source": 1}, {"member": 1, "source": 0})
     assert seen(anna)["session"]["settings"]["pairs"] == (line,)
+
+
+async def test_matching_by_name_is_refused_until_it_can_be_done(home: House) -> None:
+    """Rather than matching by path without a word."""
+    anna = await home.start("anna", FIRST)
+
+    with pytest.raises(SettingInvalid):
+        await anna.set_settings(["matching=name"])
