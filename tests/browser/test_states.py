@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -249,3 +250,24 @@ def test_above_the_brake_the_number_is_typed(browser: Chromium, staged: Served) 
         tab.page.locator(".brake input").fill("1200")
 
         assert button.is_enabled()
+
+
+def test_what_is_typed_outlives_an_answer_that_is_late(
+    browser: Chromium, staged: Served, tmp_path: Path
+) -> None:
+    """The first listing comes while a path is being typed already: it must not replace it."""
+    _, api = staged
+    (tmp_path / "wanted").mkdir()
+    with browser.tab() as tab:
+        page = tab.page
+        held: list[Any] = []
+        page.route(re.compile("/folders[?]path=&"), lambda route: held.append(route))  # noqa: PLW0108  # playwright counts its arguments
+        page.goto(api.new_entry())
+        page.locator(".choice").first.click()
+        tab.button("Add folder").click()
+        box = page.get_by_role("combobox", name="Path; type, paste or drop one")
+        box.fill(f"{tmp_path}/want")
+        held[0].continue_()
+        page.get_by_role("option", name="wanted").wait_for()
+
+        assert box.input_value() == f"{tmp_path}/want"

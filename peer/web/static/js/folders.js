@@ -68,6 +68,8 @@ export function FolderDialog({ kind, onChoose, onClose, error: given }) {
   const onInput = (event) => {
     typed.value = event.target.value;
     picked.value = "";
+    // An answer that is still on its way is about something nobody asks any more.
+    asked.current += 1;
     clearTimeout(timer.current);
     timer.current = setTimeout(() => look(typed.value), TYPING_PAUSE);
   };
