@@ -45,6 +45,31 @@ def member_allow(app: App) -> None:
     app.say(app.text("member.allowed"))
 
 
+@command("member.remove", member_command)
+@click.argument("letter")
+@yes_option
+def member_remove(app: App, *, letter: str, yes: bool) -> None:
+    client = app.client()
+    app.confirm(app.text("member.remove_question", letter=letter.upper()), yes=yes)
+    client.post("members/remove", {"letter": letter})
+    app.say(app.text("member.removed", letter=letter.upper()))
+
+
+@command("member.take_over", member_command)
+@yes_option
+def member_take_over(app: App, *, yes: bool) -> None:
+    client = app.client()
+    app.confirm(app.text("member.take_over_question"), yes=yes)
+    client.post("session/take-over")
+    app.say(app.text("member.taken_over"))
+
+
+@command("member.new_password", member_command)
+def member_new_password(app: App) -> None:
+    app.client().post("session/password")
+    app.say(app.text("member.password_changing"))
+
+
 peers_command = group("peers")
 
 

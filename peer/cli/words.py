@@ -325,7 +325,7 @@ def command(
 
     def declare(function: Any) -> TextCommand:
         made: TextCommand = click.command(
-            key.rpartition(".")[2],
+            key.rpartition(".")[2].replace("_", "-"),
             cls=TextCommand,
             help=f"command.{key}",
             context_settings=context_settings,

@@ -5,6 +5,7 @@ from peer.daemon.acts import Acts
 from peer.daemon.trusting import Trusting, known_view
 from peer.session.errors import MemberUnknown
 from peer.store.known_peers import KnownPeers
+from protocol.roster import RosterEntry
 
 
 class TrustActs(Acts):
@@ -31,6 +32,37 @@ class TrustActs(Acts):
         session.door.reopen(phase=session.lifecycle.phase)
         session.drain()
 
+    async def remove_member(self, letter: str) -> None:
+        """Put another member out: its device is banned and the password changes.
+
+        Raises:
+            MemberUnknown: If there is no other member of this letter.
+            RightMissing: If this member does not lead.
+        """
+        session = self._require_session().session
+        session.membership.remove(self._other(letter).index, now=session.now)
+        session.drain()
+
+    async def new_password(self) -> None:
+        """Change the session's password; who holds only the old one does not get in.
+
+        Raises:
+            RightMissing: If this member does not lead.
+        """
+        session = self._require_session().session
+        session.membership.rotate(now=session.now)
+        session.drain()
+
+    async def take_over(self) -> None:
+        """Go on with those who are left, though they are too few: there may be two sessions then.
+
+        Raises:
+            QuintetError: If this side is not frozen.
+        """
+        session = self._require_session().session
+        session.membership.take_over(now=session.now)
+        session.drain()
+
     def peers(self) -> list[dict[str, object]]:
         """Return the devices this one has met, the one seen last first."""
         return known_view(self._known)
@@ -42,17 +74,19 @@ class TrustActs(Acts):
             MemberUnknown: If there is no other member of this letter.
             NothingToCompare: If there is no link to it.
         """
-        membership = self._require_session().session.membership
-        names = views.letters(membership)
-        found = [
-            entry
-            for entry in membership.roster.members
-            if names[entry.index] == letter.upper() and entry.index != membership.me
-        ]
-        if not found or self._trusting is None:
+        found = self._other(letter)
+        if self._trusting is None:
             raise MemberUnknown(letter)
-        self._trusting.verify(found[0])
+        self._trusting.verify(found)
 
     async def forget_peer(self, name: str) -> int:
         """Forget every device of this name; return how many there were."""
         return self._known.forget(name)
+
+    def _other(self, letter: str) -> RosterEntry:
+        membership = self._require_session().session.membership
+        names = views.letters(membership)
+        for entry in membership.roster.members:
+            if names[entry.index] == letter.upper() and entry.index != membership.me:
+                return entry
+        raise MemberUnknown(letter)

@@ -29,6 +29,7 @@ from peer.web.bodies import (
     Look,
     Nothing,
     Preview,
+    Remove,
     SetRules,
     SetSettings,
     Start,
@@ -151,6 +152,21 @@ async def _decide(api: Api, body: Decide, _path: dict[str, str]) -> object:
 
 async def _allow(api: Api, _body: object, _path: dict[str, str]) -> object:
     await api.peer.allow_joining()
+    return {}
+
+
+async def _remove(api: Api, body: Remove, _path: dict[str, str]) -> object:
+    await api.peer.remove_member(body.letter)
+    return {}
+
+
+async def _new_password(api: Api, _body: object, _path: dict[str, str]) -> object:
+    await api.peer.new_password()
+    return {}
+
+
+async def _take_over(api: Api, _body: object, _path: dict[str, str]) -> object:
+    await api.peer.take_over()
     return {}
 
 
@@ -305,6 +321,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     _post("session/restart", "Go back to the preparation.", _restart),
     _post("joining/decide", "Let in, or decline, somebody who waits.", _decide, Decide),
     _post("joining/allow", "Allow joining again after wrong passwords.", _allow),
+    _post("members/remove", "Put a member out and change the password.", _remove, Remove),
+    _post("session/password", "Change the session's password.", _new_password),
+    _post("session/take-over", "Go on though too few are reachable.", _take_over),
     _get("peers", "The devices this computer has met.", _peers),
     _post("peers/verify", "Say that both screens show the same.", _verify_peer, Verify),
     Route(

@@ -100,6 +100,12 @@ class Verify(Body):
     letter: Annotated[str, Meta(min_length=1, max_length=1)]
 
 
+class Remove(Body):
+    """Puts the member of this letter out."""
+
+    letter: Annotated[str, Meta(min_length=1, max_length=1)]
+
+
 class Leave(Body):
     """Leaves the session; ``confirmed`` where it is activated."""
 

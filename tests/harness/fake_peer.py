@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from peer.errors import AlreadyInSession, NoSession, RightMissing, SessionAlone, WrongPhase
-from peer.session.errors import CandidateUnknown
+from peer.session.errors import CandidateUnknown, MemberUnknown
 from peer.web.app import LocalApi
 from protocol.errors import JoinFailed, JoinOutcome, SecretUnusable
 
@@ -197,6 +197,20 @@ class FakePeer:
     async def allow_joining(self) -> None:
         self._need()
         self._touch("allow_joining")
+
+    async def remove_member(self, letter: str) -> None:
+        self._need()
+        if letter.upper() != "B":
+            raise MemberUnknown(letter)
+        self._touch(f"remove {letter}")
+
+    async def new_password(self) -> None:
+        self._need()
+        self._touch("new_password")
+
+    async def take_over(self) -> None:
+        self._need()
+        self._touch("take_over")
 
     def peers(self) -> list[dict[str, object]]:
         return self.known

@@ -48,6 +48,28 @@ def test_joining_is_allowed_again(run: Run, fake: FakePeer) -> None:
     assert fake.calls[-1] == "allow_joining"
 
 
+def test_a_member_is_put_out_after_a_question(run: Run, fake: FakePeer) -> None:
+    """Without a terminal it wants --yes; a letter nobody has is a usage error."""
+    run("start", "--lan")
+
+    assert run("member", "remove", "B").exit_code == 2
+    assert run("member", "remove", "Z", "--yes").exit_code == 2
+    assert run("member", "remove", "B", "--yes").exit_code == 0
+
+    assert fake.calls[-1] == "remove B"
+
+
+def test_a_new_password_and_taking_over_are_commands(run: Run, fake: FakePeer) -> None:
+    """Taking over names its risk and asks."""
+    run("start", "--lan")
+
+    assert run("member", "new-password").exit_code == 0
+    assert run("member", "take-over").exit_code == 2
+    assert run("member", "take-over", "--yes").exit_code == 0
+
+    assert fake.calls[-2:] == ["new_password", "take_over"]
+
+
 def test_a_person_compares_the_digits_and_says_so(run: Run, fake: FakePeer) -> None:
     """They are shown before the question; no is no."""
     run("start", "--lan")
