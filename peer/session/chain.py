@@ -27,6 +27,9 @@ from protocol.limits import GRACE_TIME, MAX_BANNED, MAX_HISTORY, REFRESH_AFTER
 from protocol.messages.base import Message
 from protocol.roster import Roster
 
+UNBINDING: Final = frozenset({Reason.RETURN, Reason.RECOVER})
+"""Commits by which nobody promises anything: a side too small to decide may make them."""
+
 
 class Chain:
     """One member's state of the chain.
@@ -168,6 +171,7 @@ class Chain:
         *,
         returned: int | None,
         now: float,
+        is_agreed: bool = True,
     ) -> None:
         before = self.commit
         self._keys.activate(commit.epoch, key, now=now)
@@ -181,6 +185,8 @@ class Chain:
         self._reach.tick(now)
         self._expect(commit)
         self._reach.tick(now)
+        if returned is not None:
+            self._reach.forgive(returned)
         self._refresh_at = now + REFRESH_AFTER
         self._early.drop_until(commit.epoch)
         self._proposals.keep_leaves_of(staying | set(commit.roster.indices) - self._left)
@@ -190,7 +196,9 @@ class Chain:
             self._ban(before.roster, commit.roster)
         self._is_recovered &= commit.reason is Reason.RETURN
         self.took_over |= commit.reason is Reason.TAKE_OVER
-        self._events.append(EpochActivated(commit, returned))
+        self._events.append(
+            EpochActivated(commit, returned, is_agreed and commit.reason not in UNBINDING)
+        )
         if password is not None:
             self._events.append(PasswordChanged(password))
 

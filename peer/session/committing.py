@@ -394,7 +394,7 @@ class Committing(Chain):
             self._activate_pending(now=now)
             return
         active = commit_hash(self.commit)
-        if message.pending == active:
+        if message.pending == active and self.commit.committer not in {sender, *message.sees}:
             self._outbox.append((sender, wire.CommitActivated(commit_hash=active)))
         attempt = self._attempt
         if attempt is not None and attempt.commit is not None and sender in attempt.missing:
@@ -474,8 +474,15 @@ class Committing(Chain):
         is_mine = self._sponsored.answer(pending.proposal, pending.commit.committer)
         if self._attempt is not None:
             self._break_off(self._attempt)
+        # What is put in force by a side too small to decide binds nobody to it.
+        is_agreed = pending.commit.committer in self._links or self._holds({self.me, *self._links})
         self._activate(
-            pending.commit, pending.key, pending.password, returned=pending.returned, now=now
+            pending.commit,
+            pending.key,
+            pending.password,
+            returned=pending.returned,
+            now=now,
+            is_agreed=is_agreed,
         )
         if pending.proposal is not None and is_mine:
             self._events.append(JoinAdmitted(pending.proposal, pending.commit))

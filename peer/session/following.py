@@ -37,6 +37,9 @@ class Following(Committing):
         commit = Commit.decode(message.commit)
         if commit.committer != sender:
             raise RemoteProtocolError("a commit made by somebody else")
+        if self._pending is not None and commit.prev == self._pending.hash:
+            # It is in force there, and the word of it is lost.
+            self._hear_of_activation(sender, self._pending)
         gone = self._departed | self._unseen_before(sender, commit)
         if sender != epochs.rightful_committer(self.commit, gone):
             # Its maker may have heard before us that the leader left.
@@ -47,12 +50,17 @@ class Following(Committing):
         if (commit.reason is Reason.RETURN) is not (message.returned in commit.roster.present):
             raise RemoteProtocolError("who returns")
         if commit.reason is Reason.JOIN and self._locked:
-            raise RemoteProtocolError("a join after the inventory has started")
+            # The leader's word that the inventory was called off may be on its way.
+            self._early.add(commit, message)
+            return
         link_key = self._links.get(sender)
         if link_key is None:
             raise RemoteProtocolError("a commit over no link")
         key, password = epochs.unwrap_key(link_key, commit, message.wrap)
-        if self._unproven is not None or not self._may_acknowledge(commit):
+        if self._unproven is not None:
+            self._outbox.append((sender, wire.EpochAsked()))
+            return
+        if not self._may_acknowledge(commit):
             self._outbox.append((sender, self._statement()))
             return
         if self._attempt is not None:
@@ -126,16 +134,16 @@ class Following(Committing):
         if message.commit_hash in {commit_hash(self.commit), self.commit.prev}:
             return  # repeated on a new link
         pending = self._pending
+        if pending is None or pending.hash != message.commit_hash:
+            return  # taken care of already: by another attempt, or by a successor's answer
+        self._reach.tick(now)
+        self._hear_of_activation(sender, pending)
+
+    def _hear_of_activation(self, sender: int, pending: Pending) -> None:
         # Whoever follows a committer out of reach may have found it in force.
-        is_orphan = pending is not None and pending.commit.committer not in self._links
-        if pending is None or not (
-            pending.is_named_by(sender, message.commit_hash)
-            or (is_orphan and pending.hash == message.commit_hash)
-        ):
-            if pending is None and sender != self.leader:
-                return  # found in force by a successor, when it was taken care of here
-            raise RemoteProtocolError("word about a commit that was not offered")
-        self._activate_pending(now=now)
+        committer = pending.commit.committer
+        if committer == sender or committer not in self._links:
+            self._activate_pending(now=self._reach.now)
 
     def _take_abortion(self, sender: int, message: wire.CommitAborted) -> None:
         self._early.drop(sender, message.commit_hash)

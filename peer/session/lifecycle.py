@@ -283,9 +283,9 @@ class Lifecycle(Resuming):
             return
         match message:
             case wire.StandingAsked():
-                self._tell_standing(sender)
+                self._take_question(sender)
             case wire.StandingStated():
-                pass  # said by another one before
+                self._hear_other_standing(message)
             case wire.ContinuedWithout():
                 self._check(Act.CONTINUE_WITHOUT, actor=sender)
                 self._take_order(sender, message.order)

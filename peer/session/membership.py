@@ -135,6 +135,8 @@ class Membership(Watching):
             # Who came in now would not know that the inventory has started.
             self._abort(attempt)
             self._deny(attempt.proposal, JoinOutcome.LOCKED)
+        if not locked:
+            self._retry_early_offers()
 
     @property
     def left(self) -> frozenset[int]:

@@ -50,6 +50,11 @@ class Reach:
         self.links[index] = key
         self._since.pop(index, None)
 
+    def forgive(self, index: int) -> None:
+        """Count the absence of a member that came back from now on."""
+        if index in self._since:
+            self._since[index] = self.now
+
     def down(self, index: int, *, now: float | None) -> None:
         if self.links.pop(index, None) is not None:
             self._since[index] = now

@@ -5,7 +5,7 @@ commit, which says whose place it takes. The session's keys and the links' keys 
 written: a member that comes back gets new ones (security.md, section 3.7).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Final, Self
 
 import msgspec
@@ -20,7 +20,7 @@ from protocol.roster import Roster
 
 VERSION: Final = 1
 
-MAX_RECORD: Final = 2 * MAX_JOIN_FRAME
+MAX_RECORD: Final = 3 * MAX_JOIN_FRAME
 """Bytes of a record; a commit of five members fits a frame of the join."""
 
 
@@ -29,6 +29,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     session_id: Annotated[str, Meta(max_length=32)]
     password: Annotated[str, Meta(max_length=32)]
     commit: Annotated[bytes, Meta(max_length=MAX_JOIN_FRAME)]
+    bound: Annotated[bytes, Meta(max_length=MAX_JOIN_FRAME)]
     phase: Phase
     run: Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
@@ -41,6 +42,8 @@ class SessionRecord:
         session_id: Its name.
         password: The one in force.
         commit: The newest commit this member has put in force.
+        bound: The newest of those that bind it: neither a return nor a recovery, which a side
+            too small to decide anything may make.
         phase: Where the session stood.
         run: The last inventory begun; 0 before the first.
     """
@@ -48,8 +51,13 @@ class SessionRecord:
     session_id: SessionId
     password: Password = field(repr=False)
     commit: Commit
+    bound: Commit
     phase: Phase
     run: int
+
+    def followed_by(self, commit: Commit, *, binds: bool) -> Self:
+        """Return the record once *commit* is in force, as ``EpochActivated`` says."""
+        return replace(self, commit=commit, bound=commit if binds else self.bound)
 
     @property
     def roster(self) -> Roster:
@@ -64,7 +72,7 @@ class SessionRecord:
         """
         was, now = self.roster.find(node_key), welcome.roster.find(node_key)
         is_same = was is not None and now is not None and was.index == now.index
-        return is_same and welcome.epoch > self.commit.epoch
+        return is_same and welcome.epoch > self.bound.epoch
 
     def encode(self) -> bytes:
         """Return the bytes to keep, in a file that only its owner can read."""
@@ -74,6 +82,7 @@ class SessionRecord:
                 session_id=str(self.session_id),
                 password=self.password.normalised.decode("ascii"),
                 commit=self.commit.encode(),
+                bound=self.bound.encode(),
                 phase=self.phase,
                 run=self.run,
             )
@@ -94,6 +103,7 @@ class SessionRecord:
                 session_id=SessionId.parse(stored.session_id),
                 password=Password.parse(stored.password),
                 commit=Commit.decode(stored.commit),
+                bound=Commit.decode(stored.bound),
                 phase=stored.phase,
                 run=stored.run,
             )

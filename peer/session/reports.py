@@ -17,6 +17,8 @@ class EpochActivated:
     commit: Commit
     returned: int | None = None
     """Who came back by it, with a new process."""
+    binds: bool = True
+    """Whether this member has promised it to a side that may decide (``SessionRecord``)."""
 
 
 @dataclass(frozen=True, slots=True)

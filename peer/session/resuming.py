@@ -39,6 +39,10 @@ class Resuming(Standing):
     def __init__(self, me: int, *, identity: NodeIdentity, told_by: int | None = None) -> None:
         super().__init__(me, identity=identity)
         self._told_by = told_by
+        self._unknowing: set[int] = set()
+        """Who has asked the same."""
+        self._others_say: wire.StandingStated | None = None
+        """What somebody said who is not to tell."""
         self._resuming: bytes | None = None
         """The synchronisation under way that this member has yet to accept."""
 
@@ -48,8 +52,6 @@ class Resuming(Standing):
         return self._told_by is not None
 
     def _tell_standing(self, receiver: int) -> None:
-        if self._told_by is not None:
-            return  # knows no more than who asks
         start = self.start
         if self.phase.activated:
             self._send_decisions(receiver)
@@ -74,14 +76,28 @@ class Resuming(Standing):
 
     def _may_tell(self, sender: int) -> bool:
         """Whether *sender* is to tell where the session stands."""
-        tellers = {self._told_by, self.leader} & (self._present - {self.me})
+        tellers = {self._told_by, self.leader} & (self._present - {self.me} - self._unknowing)
         return not tellers or sender in tellers
+
+    def _take_question(self, sender: int) -> None:
+        """Tell where the session stands, or see that another one does not know either."""
+        if self._told_by is None:
+            self._tell_standing(sender)
+        elif sender not in self._unknowing:
+            self._unknowing.add(sender)
+            self._broadcast(wire.StandingAsked())
+            if self._present <= {self.me, *self._unknowing}:
+                # Everybody's process is new: the session stands where it began.
+                self._told_by = None
+                self._events.append(Resumed(self.phase, self.run))
 
     def _take_while_awaiting(self, sender: int, message: Message) -> bool:
         """Take *message* if this member awaits the standing; return whether it has."""
         if self._told_by is None or isinstance(message, OWN | wire.StandingAsked):
             return False
         if not self._may_tell(sender):
+            if isinstance(message, wire.StandingStated):
+                self._others_say = message
             return True
         if isinstance(message, wire.DecisionsChanged):
             self._decisions.check(message)
@@ -111,6 +127,14 @@ class Resuming(Standing):
             self._resuming = start.sync if start.begun else None
             self._events.append(ordered_event(message.ordered))
         self._events.append(Changed())
+        if self._others_say is not None:
+            self._hear_other_standing(self._others_say)
+
+    def _hear_other_standing(self, message: wire.StandingStated) -> None:
+        """Call off, as the leader, what the others began and this member was not told of."""
+        if self.me == self.leader and self.phase is Phase.PREPARATION and message.run > self.run:
+            self._runs.resume(message.run)
+            self._broadcast(wire.InventoryCancelled(run=message.run))
 
     def _start_of(self, message: wire.StandingStated, settings: SessionSettings) -> Start | None:
         ordered = message.ordered

@@ -66,6 +66,18 @@ def test_an_end_without_a_time_counts_from_the_next_moment() -> None:
     assert reach.moments()[0] == 8.0 + UNREACHABLE_AFTER
 
 
+def test_who_comes_back_has_its_time_again() -> None:
+    """It has yet to make its links."""
+    reach = reach_of(1, 2, linked=(2,))
+    reach.tick(0.0)
+    reach.tick(100.0)
+
+    reach.forgive(1)
+    reach.forgive(2)
+
+    assert reach.lost == frozenset()
+
+
 def test_a_new_roster_forgets_who_is_gone_and_cuts_who_knows_no_key() -> None:
     """Who is absent from the new epoch has a place, and no link."""
     reach = reach_of(1, 2, 3, linked=(1, 2, 3))

@@ -15,6 +15,7 @@ def record_of(net: SessionNet, index: int = 1) -> SessionRecord:
         session_id=SessionId.generate(net.random_bytes),
         password=Password.generate(net.random_bytes),
         commit=net[index].membership.commit,
+        bound=net[index].membership.commit,
         phase=Phase.COMPARISON,
         run=3,
     )
@@ -46,11 +47,13 @@ def test_a_record_holds_no_key_and_shows_no_password() -> None:
     assert record.password.normalised.decode() not in repr(record)
 
 
-@pytest.mark.parametrize("change", ["version", "session_id", "password", "commit", "phase", "run"])
+@pytest.mark.parametrize(
+    "change", ["version", "session_id", "password", "commit", "bound", "phase", "run"]
+)
 def test_what_is_no_record_is_refused(change: str) -> None:
     """Field by field, of another version, too long."""
     stored = msgspec.msgpack.decode(record_of(session_of(2)).encode())
-    stored[change] = b"?" if change == "commit" else 99 if change == "version" else "?"
+    stored[change] = b"?" if change in {"commit", "bound"} else 99 if change == "version" else "?"
 
     with pytest.raises(MalformedMessage):
         SessionRecord.decode(msgspec.msgpack.encode(stored))
@@ -79,3 +82,19 @@ def test_only_what_leads_on_to_the_own_place_is_accepted() -> None:
     assert record.accepts(later, mine)
     assert not record.accepts(later, other)
     assert not record.accepts(later, b"x" * 32)
+
+
+def test_a_return_is_kept_and_binds_nobody() -> None:
+    """A side too small to decide anything may make one."""
+    net = session_of(3)
+    record = record_of(net)
+    net.come_back(net.die(2), sponsor=1)
+    back = net[0].membership.commit
+
+    after = record.followed_by(back, binds=False)
+    net.leave(2)
+    net.settle()
+    later = after.followed_by(net[0].membership.commit, binds=True)
+
+    assert (after.commit, after.bound) == (back, record.bound)
+    assert later.bound == later.commit == net[0].membership.commit
