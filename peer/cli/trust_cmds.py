@@ -55,6 +55,16 @@ def member_remove(app: App, *, letter: str, yes: bool) -> None:
     app.say(app.text("member.removed", letter=letter.upper()))
 
 
+@command("member.without", member_command)
+@click.argument("letter")
+@yes_option
+def member_without(app: App, *, letter: str, yes: bool) -> None:
+    client = app.client()
+    app.confirm(app.text("member.without_question", letter=letter.upper()), yes=yes)
+    client.post("members/without", {"letter": letter})
+    app.say(app.text("member.without_done", letter=letter.upper()))
+
+
 @command("member.take_over", member_command)
 @yes_option
 def member_take_over(app: App, *, yes: bool) -> None:

@@ -42,6 +42,7 @@ from peer.session.reports import (
     SyncStopped,
     Thawed,
     WasRemoved,
+    WithoutMember,
 )
 from protocol.credentials import Password, Secret
 from protocol.endpoint.streams import Stream
@@ -394,7 +395,7 @@ class Session:
         entry = self.membership.roster.entry(index)
         return entry.name if entry is not None else ""
 
-    def _lifecycle_event(self, event: object) -> None:
+    def _lifecycle_event(self, event: object) -> None:  # noqa: C901  # one arm an event
         work = self.work
         match event:
             case PhaseChanged(phase=phase):
@@ -417,6 +418,10 @@ class Session:
                 work.sync_stopped(event)
             case Changed():
                 pass
+            case WithoutMember(index=index):
+                if work is not None:
+                    work.member_left(index)
+                self.notice("without_member", member=self._name_of(index))
             case Refused(sender=sender, error=error):
                 log.warning("session.act_refused", peer=sender, code=error.code)
             case _:

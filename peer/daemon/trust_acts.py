@@ -43,6 +43,17 @@ class TrustActs(Acts):
         session.membership.remove(self._other(letter).index, now=session.now)
         session.drain()
 
+    async def continue_without(self, letter: str) -> None:
+        """Go on without a member that is out of reach: its entries count as unknown.
+
+        Raises:
+            MemberUnknown: If there is no other member of this letter.
+            RightMissing: If this member does not lead.
+        """
+        session = self._require_session().session
+        session.lifecycle.continue_without(self._other(letter).index)
+        session.drain()
+
     async def new_password(self) -> None:
         """Change the session's password; who holds only the old one does not get in.
 

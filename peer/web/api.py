@@ -37,6 +37,7 @@ from peer.web.bodies import (
     StartSync,
     StateQuery,
     Verify,
+    Without,
 )
 from peer.web.guard import LAUNCH_PATH, Guard, Handler, refusal
 from peer.web.peer_like import PeerLike
@@ -157,6 +158,11 @@ async def _allow(api: Api, _body: object, _path: dict[str, str]) -> object:
 
 async def _remove(api: Api, body: Remove, _path: dict[str, str]) -> object:
     await api.peer.remove_member(body.letter)
+    return {}
+
+
+async def _without(api: Api, body: Without, _path: dict[str, str]) -> object:
+    await api.peer.continue_without(body.letter)
     return {}
 
 
@@ -322,6 +328,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     _post("joining/decide", "Let in, or decline, somebody who waits.", _decide, Decide),
     _post("joining/allow", "Allow joining again after wrong passwords.", _allow),
     _post("members/remove", "Put a member out and change the password.", _remove, Remove),
+    _post("members/without", "Go on without a member out of reach.", _without, Without),
     _post("session/password", "Change the session's password.", _new_password),
     _post("session/take-over", "Go on though too few are reachable.", _take_over),
     _get("peers", "The devices this computer has met.", _peers),

@@ -106,6 +106,12 @@ class Remove(Body):
     letter: Annotated[str, Meta(min_length=1, max_length=1)]
 
 
+class Without(Body):
+    """Goes on without the member of this letter."""
+
+    letter: Annotated[str, Meta(min_length=1, max_length=1)]
+
+
 class Leave(Body):
     """Leaves the session; ``confirmed`` where it is activated."""
 

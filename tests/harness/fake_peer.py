@@ -204,6 +204,10 @@ class FakePeer:
             raise MemberUnknown(letter)
         self._touch(f"remove {letter}")
 
+    async def continue_without(self, letter: str) -> None:
+        self._need()
+        self._touch(f"without {letter}")
+
     async def new_password(self) -> None:
         self._need()
         self._touch("new_password")

@@ -64,10 +64,11 @@ def test_a_new_password_and_taking_over_are_commands(run: Run, fake: FakePeer) -
     run("start", "--lan")
 
     assert run("member", "new-password").exit_code == 0
+    assert run("member", "without", "C", "--yes").exit_code == 0
     assert run("member", "take-over").exit_code == 2
     assert run("member", "take-over", "--yes").exit_code == 0
 
-    assert fake.calls[-2:] == ["new_password", "take_over"]
+    assert fake.calls[-3:] == ["new_password", "without C", "take_over"]
 
 
 def test_a_person_compares_the_digits_and_says_so(run: Run, fake: FakePeer) -> None:

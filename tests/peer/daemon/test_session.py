@@ -597,3 +597,24 @@ async def test_the_link_to_a_process_that_is_gone_is_closed() -> None:
         one.session._membership_event(LinkStale(4))
 
         assert link.closed == CloseCode.REPLACED
+
+
+async def test_going_on_without_a_member_waits_for_nothing_of_it() -> None:
+    """The leader's word reaches everybody's work."""
+    async with table_of(3) as table:
+        leader = table[0].session
+        leader.lifecycle.change_sources([SOURCE])
+        leader.drain()
+        table[1].session.lifecycle.change_sources([SOURCE])
+        table[1].session.drain()
+        await until(lambda: bool(leader.lifecycle.members[1].sources))
+        leader.lifecycle.start_inventory()
+        leader.drain()
+        await until(lambda: table[1].session.lifecycle.phase is Phase.INVENTORY)
+
+        leader.lifecycle.continue_without(2)
+        leader.drain()
+        await until(lambda: table[1].work.named("member_left") == [2])
+
+        assert table[0].work.named("member_left") == [2]
+        assert [code for _, code, _ in leader.notices] == ["without_member"]
