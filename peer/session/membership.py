@@ -107,7 +107,7 @@ class Membership(Watching):
 
         Args:
             identity: This member's node key.
-            newest: The newest commit stored by those who are there.
+            newest: The newest binding commit stored by those who are there.
             random_bytes: Returns so many random bytes.
             grace: Seconds before who is silent may be removed, or succeeded.
         """

@@ -43,7 +43,7 @@ class SessionRecord:
         password: The one in force.
         commit: The newest commit this member has put in force.
         bound: The newest of those that bind it: neither a return nor a recovery, which a side
-            too small to decide anything may make.
+            too small to decide anything may make. A recovery is chained to the newest of these.
         phase: Where the session stood.
         run: The last inventory begun; 0 before the first.
     """

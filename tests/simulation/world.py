@@ -354,10 +354,13 @@ class World:
         there = [
             each
             for each in self.nodes
-            if each.process is None and each.record is not None and self.reaches(node, each)
+            if each.process is None and each.bound is not None and self.reaches(node, each)
         ]
-        assert node.record is not None
-        newest = max((each.record for each in there if each.record), key=lambda each: each.epoch)
+        # What a side too small to decide made of it is no part of the session's way.
+        promised = [each.bound for each in there if each.bound is not None]
+        if not promised:
+            return
+        newest = max(promised, key=lambda each: each.epoch)
         entry = newest.roster.find(node.identity.node_key)
         if entry is None or any(
             (seat := newest.roster.find(each.identity.node_key)) is not None
