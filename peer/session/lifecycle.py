@@ -92,10 +92,7 @@ class Lifecycle(Resuming):
         self._retry_waiting()
 
     def link_up(self, index: int) -> None:
-        """Tell the member at the other end of a new link what this one owns, and decided.
-
-        What was said while there was no link is repeated; who knows it already ignores it.
-        """
+        """Tell the member of a new link what this one owns and decided; who knows ignores it."""
         mine = self.members[self.me]
         if self.is_awaiting:
             self._send(index, wire.StandingAsked())
