@@ -4,11 +4,13 @@ import pytest
 
 from peer.errors import RightMissing
 from peer.session.committing import CHALLENGE_TIME
+from peer.session.proposals import Act, Proposal
 from peer.session.reports import JoinDenied, LinkStale, PasswordChanged, WasRemoved
 from protocol.epochs import Reason
 from protocol.errors import JoinOutcome
-from protocol.limits import GRACE_TIME, REFRESH_AFTER, UNREACHABLE_AFTER
+from protocol.limits import GRACE_TIME, MAX_BANNED, REFRESH_AFTER, UNREACHABLE_AFTER
 from protocol.messages import session as wire
+from protocol.roster import RosterEntry
 from tests.harness.session_net import SessionNet, compare, session_of
 
 LONG = GRACE_TIME + 30.0
@@ -99,7 +101,7 @@ def test_a_restart_gives_up_the_places_of_the_gone() -> None:
     net.act(1, lambda lifecycle: lifecycle.restart())
     net.settle()
 
-    assert net[1].membership.roster.indices == (1,)
+    assert net[1].membership.roster.indices == (1,)  # type: ignore[comparison-overlap]
 
 
 def test_a_member_returns_in_any_phase_to_its_place() -> None:
@@ -242,3 +244,104 @@ def test_what_everybody_here_has_acknowledged_is_put_in_force() -> None:
     assert rosters(net) == {(1, 2)}
     assert net[1].membership.epoch == 5
     assert net[1].events(PasswordChanged) == net[2].events(PasswordChanged) != []
+
+
+def test_a_committer_with_too_few_denies_and_waits() -> None:
+    """A candidate hears so at once; what is to be done is done when the others are back."""
+    net = session_of(4)
+    net.divide({0}, {1, 2, 3})
+    net.drive(UNREACHABLE_AFTER + 1.0)
+
+    net.propose(0)
+    net[0].membership.rotate(now=net.now)
+    net.drain(net[0])
+    net.drive(20.0)
+    assert [each.outcome for each in net[0].events(JoinDenied)] == [JoinOutcome.MEMBERS_UNREACHABLE]
+    assert net[0].membership.epoch == 4
+    for other in (1, 2, 3):
+        net.link(0, other)
+    net.settle()
+
+    assert net[0].membership.commit.reason is Reason.ROTATE
+
+
+def test_an_offer_lost_with_its_link_is_made_again_on_the_next() -> None:
+    """Sealed for that one."""
+    net = session_of(3)
+    net.drop = lambda sender, receiver, message: (
+        isinstance(message, wire.CommitOffered) and receiver == 2
+    )
+    net[0].membership.rotate(now=net.now)
+    net.drain(net[0])
+    net.settle()
+    net.drop = lambda sender, receiver, message: False
+
+    net.unlink(0, 2)
+    net.link(0, 2)
+    net.settle()
+
+    assert net[2].membership.commit.reason is Reason.ROTATE
+
+
+def test_a_sponsor_that_knows_better_denies_who_is_here() -> None:
+    """Its own key, or one whose link has just answered."""
+    net = session_of(2)
+    one = net[0].membership
+    for number, (key, linked) in enumerate(
+        [(net[0].identity.node_key, False), (net[1].identity.node_key, True)]
+    ):
+        one.propose_join(bytes([number]) * 16, key, "m", "", now=0.0, still_linked=linked)
+    net.drain(net[0])
+
+    assert [each.outcome for each in net[0].events(JoinDenied)] == [JoinOutcome.ALREADY_IN] * 2
+
+
+def test_what_its_committer_denies_itself_is_denied_by_the_same_rules() -> None:
+    """A sponsor may not know who is banned, or who has lost its place."""
+    net = session_of(3)
+    key = net[1].identity.node_key
+    leader = net[0].membership
+    asked = wire.JoinProposed(proposal=b"p" * 16, node_key=key, name="m", email="")
+    leader.banned[key] = None
+    net.tell(2, 0, asked)
+    net.settle()
+    assert [each.outcome for each in net[2].events(JoinDenied)] == []
+
+    assert leader._objection(
+        Proposal(Act.RETURN, b"q" * 16, 2, RosterEntry(1, b"n" * 32, "m"))
+    ) is (JoinOutcome.MEMBERS_UNREACHABLE)
+    assert leader._objection(Proposal(Act.JOIN, b"q" * 16, 2, RosterEntry(9, key, "m"))) is (
+        JoinOutcome.REMOVED
+    )
+
+
+def test_so_many_bans_are_remembered() -> None:
+    """The oldest goes first."""
+    net = session_of(2)
+    net[0].membership.banned |= {bytes([number]) * 32: None for number in range(MAX_BANNED)}
+
+    net[0].membership.remove(1, now=net.now)
+    net.drain(net[0])
+    net.settle()
+
+    assert len(net[0].membership.banned) == MAX_BANNED
+    assert net[1].identity.node_key in net[0].membership.banned
+
+
+def test_a_successor_breaks_off_when_the_leader_is_here_again() -> None:
+    """It has the better right."""
+    net = session_of(3)
+    net.divide({0}, {1, 2})
+    net.drop = lambda sender, receiver, message: isinstance(message, wire.CommitAcknowledged)
+    net.drive(GRACE_TIME + 5.0)
+    assert net[1].membership._attempt is not None
+    net.drop = lambda sender, receiver, message: False
+
+    net.link(0, 1)
+    net.link(0, 2)
+    net.settle()
+    net.drive(30.0)
+
+    assert net[1].membership._attempt is None
+    assert {member.membership.leader for member in net.members.values()} == {0}  # type: ignore[unreachable]
+    assert net.broken == []
