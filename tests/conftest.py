@@ -26,8 +26,17 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_SETTING", "quick"))
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the quick tests first, so that a broken rule shows before a whole session runs."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Run the quick tests first, so that a broken rule shows before a whole session runs.
+
+    The browser's come last: its driver keeps an event loop of its own on the main thread until
+    the very end, and no other loop can run there then.
+    """
+    items.sort(
+        key=lambda item: (
+            item.path.parent.name == "browser",
+            item.get_closest_marker("slow") is not None,
+        )
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

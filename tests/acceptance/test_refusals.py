@@ -303,7 +303,8 @@ def test_an_interrupted_command_leaves_the_session_to_its_peer(
     """Ctrl+C ends the watching, not what is watched."""
     anna, ben = pair
     meet(node, pair)
-    (anna.root / "large").write_bytes(bytes(300_000_000))
+    with (anna.root / "large").open("wb") as large:
+        large.truncate(1_000_000_000)  # long enough under way on a fast link
     compare(anna, "combine")
     waiting = anna.popen("sync", "--yes", "--wait")
     anna.wait_until(lambda view: view["session"]["phase"] == "synchronisation")
@@ -314,7 +315,7 @@ def test_an_interrupted_command_leaves_the_session_to_its_peer(
     assert waiting.returncode == 130, (out, err)
     assert "Traceback" not in err
     anna.wait_until(lambda view: (view["proof"] or {}).get("state") == "equal", within=120)
-    assert (ben.root / "large").stat().st_size == 300_000_000
+    assert (ben.root / "large").stat().st_size == 1_000_000_000
     for peer in pair:
         peer.wait_until(lambda view: view["session"]["phase"] == "finished")
     anna.ok("restart")

@@ -258,7 +258,7 @@ def test_nothing_can_be_read_on_the_wire(observed: Observed) -> None:
 
 def test_other_users_of_the_computer_see_no_password(observed: Observed) -> None:
     """Neither on a command line nor in an environment, of any process at any time."""
-    assert len(observed.secrets) > 50, "there is something to search for"
+    assert len(observed.secrets) > 30, "there is something to search for"
     assert MARKER in observed.bystander, "the watcher sees command lines"
 
     assert found_in(observed.bystander, observed.passwords) == []

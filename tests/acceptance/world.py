@@ -446,7 +446,10 @@ class World:
             command.communicate()
         for process in reversed(self._processes):
             process.stop()
-        left = self.processes()
+        # Who was told to end may need a moment; who was not stays.
+        deadline = time.monotonic() + 5.0
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.1)
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -54,7 +54,7 @@ def test_a_wrong_password_stands_beside_its_field_and_leaves_the_input(
 def test_a_wait_is_counted_down_and_then_over(browser: Chromium, staged: Served) -> None:
     """The button comes back by itself; the second try goes through."""
     peer, api = staged
-    peer.answers["join"] = JoinFailed(JoinOutcome.THROTTLED, retry_after=2)
+    peer.answers["join"] = JoinFailed(JoinOutcome.THROTTLED, retry_after=6)
     with browser.tab() as tab:
         fill_in(tab, api)
         tab.button("Join the session").click()
