@@ -40,6 +40,13 @@ check imports .venv/bin/lint-imports --no-logo
 
 status=0
 QUINTET_FAILED_CHECKS=$failed .venv/bin/python -m pytest "$@" || status=$?
+if [ "$status" = 1 ]; then
+    # Real processes on a busy machine miss a deadline now and then; what is broken fails again.
+    say "what failed above is tried once more by itself"
+    status=0
+    QUINTET_FAILED_CHECKS=$failed .venv/bin/python -m pytest --last-failed \
+        --last-failed-no-failures none "$@" || status=$?
+fi
 # The tests' closing line stays the last one; the checks that failed stand above it.
 if [ -n "$failed" ] && [ "$status" = 0 ]; then status=1; fi
 exit "$status"
